@@ -1,0 +1,282 @@
+/* The page as a whole: starting and following runs, keeping and opening them, keys, languages, light and dark. */
+
+const run = { job: null, turn: 0, state: "idle" };
+const isRunning = () => run.state === "running";
+
+function setState(state) {
+  run.state = state;
+  const focus = [$("run"), $("stop")].includes(document.activeElement);
+  $("run").disabled = state === "running";
+  $("stop").disabled = state !== "running";
+  if (focus) $(state === "running" ? "stop" : "run").focus();
+  for (const id of ["save-json", "save-gif", "save-png"]) $(id).disabled = !view.source || state === "running";
+  $("bar").classList.toggle("wait", state === "running" && !view.steps.length);
+  showProgress();
+  showBranch(view.path[view.at]);
+}
+
+function showProgress(key = null, values = {}) {
+  const { head, path } = view;
+  const at = Math.max(0, path.length - 1);
+  const redraws = path.filter((step) => step.kind === "revise").length;
+  const all = Math.max(at, 3 * (head?.total ?? 0) + 2 + 2 * redraws);
+  let text = "";
+  if (key) text = t(key, values);
+  else if (run.state === "running") text = at ? t("progress.step", { at, all, doing: t(`doing.${path[at].kind}`) }) : t(run.ready === false ? "progress.model" : "progress.start");
+  else if (head?.reason) text = [t("progress.done", { reason: t(`reason.${head.reason}`) }), head.reason === "failed" ? told(head.words) : ""].filter(Boolean).join(". ");
+  if ($("progress").textContent !== text) $("progress").textContent = text;
+  const share = run.state !== "running" ? (head?.reason ? 100 : 0) : at ? 100 * at / all : 0;
+  $("bar").firstElementChild.style.width = run.state === "running" && !at ? "" : `${share}%`;
+}
+
+// ---- runs
+
+function startRun() {
+  return attempt(async () => {
+    if (maker.reason) throw new Refused(maker.reason);
+    beginView();
+    try {
+      const { job } = await call("start_run", maker.rows, ...settingsList());
+      attach(job);
+    } catch (error) {
+      setState("idle");
+      showAll();
+      throw error;
+    }
+  });
+}
+
+function beginView() {
+  run.turn += 1;
+  run.job = null;
+  clearView("run");
+  view.follow = true;
+  view.mode = "after";
+  showAll();
+  setState("running");
+}
+
+function attach(job) {
+  if (run.job !== null || view.origin !== "run" || view.head) beginView();
+  run.job = job;
+  view.source = job;
+  history.replaceState(null, "", `#run=${job}`);
+  try { sessionStorage.setItem("think.run", job); } catch { /* the address holds it too */ }
+  follow(job, run.turn);
+}
+
+/** Follow a run to its end through any number of lost connections: what is here already is not asked for again. */
+async function follow(job, turn) {
+  for (let tries = 0; turn === run.turn; tries += 1) {
+    try {
+      for await (const patch of stream("follow", [job, view.steps.filter((step) => step?.done).length])) {
+        if (turn !== run.turn) return;
+        tries = 0;
+        run.ready = patch.ready;
+        takePatch(patch);
+        setState(patch.running ? "running" : "done");
+        showAll();
+        if (!patch.running) return patch.words ? notice(told(patch.words)) : undefined;
+      }
+    } catch (error) {
+      if (turn !== run.turn) return;
+      if (error instanceof Refused) {
+        forgetRun();
+        setState("idle");
+        if (!view.head) await openRecorded(DATA.recorded[0]?.name);
+        notice(told(error.message));
+        return;
+      }
+    }
+    showProgress("progress.again");
+    await new Promise((resume) => setTimeout(resume, Math.min(4000, 250 * 2 ** tries)));
+  }
+}
+
+function forgetRun() {
+  try { sessionStorage.removeItem("think.run"); } catch { /* nothing was remembered */ }
+  if (location.hash.startsWith("#run=")) history.replaceState(null, "", location.pathname + location.search);
+}
+
+const stopRun = () => attempt(() => (run.job ? call("stop", run.job) : null));
+
+function branchRun() {
+  return attempt(async () => {
+    if (isRunning()) throw new Refused(t("error.running"));
+    const item = view.path[view.at];
+    if (!item || item.id === null || !view.source) throw new Refused(t("branch.none"));
+    const step = thoughtOf(item, view.at);
+    const edited = step?.kind === "think" && $("branch-thought").value.trim() !== step.thought.trim();
+    const target = edited ? step : item;
+    const seed = $("branch-seed").value === "" ? null : Number($("branch-seed").value);
+    const { job } = await call("branch", view.source, target.id, edited ? $("branch-thought").value : null, seed, ...settingsList().slice(0, 4));
+    attach(job);
+  });
+}
+
+// ---- keeping and opening
+
+async function show(patch, origin, source) {
+  run.turn += 1;
+  run.job = null;
+  forgetRun();
+  clearView(origin, source);
+  takePatch(patch);
+  setState("done");
+  showAll();
+}
+
+const openRecorded = (name, playIt = false) => attempt(async () => {
+  if (!name) return;
+  const turn = run.turn;
+  const patch = await call("open_trace", `recorded:${name}`);
+  if (turn !== run.turn) return;
+  await show(patch, "recorded", `recorded:${name}`);
+  if (playIt && !matchMedia("(prefers-reduced-motion: reduce)").matches) play();
+});
+
+const openFile = (file) => attempt(async () => {
+  if (isRunning()) throw new Refused(t("error.running"));
+  if (file.size > DATA.limits.trace_mb * 2 ** 20) throw new Refused(t("error.big", { mb: DATA.limits.trace_mb }));
+  const text = await file.text();
+  await show(await call("open_trace", text), "file", text);
+});
+
+const save = (kind) => attempt(async () => {
+  if (!view.source) throw new Refused(t("error.norun"));
+  const file = await call("export", view.source, kind);
+  const bytes = Uint8Array.from(atob(file.base64), (letter) => letter.charCodeAt(0));
+  download(file.name, new Blob([bytes], { type: file.mime }));
+});
+
+function showRecorded() {
+  $("recorded").replaceChildren(...(DATA.recorded.length ? [make("span", { className: "hint" }, t("keep.recorded"))] : []), ...DATA.recorded.map((item) => make("button", {
+    type: "button", data: { recorded: item.name }, on: { click: () => (isRunning() ? notice(t("error.running")) : openRecorded(item.name, true)) },
+  }, t("keep.recorded.item", item))));
+}
+
+// ---- language, light and dark
+
+function setLanguage(code) {
+  language = code;
+  memory.set("language", code);
+  labelAll();
+  showBrushes();
+  showSettings();
+  for (const option of [...$("style").options]) option.textContent = t(`style.${option.value}`);
+  showRecorded();
+  if (maker.rows.length) {
+    maker.rows.forEach((row, r) => [...row].forEach((_, c) => showTile(r, c)));
+    boardChanged();
+  }
+  quiet();
+  showAll();
+  showProgress();
+}
+
+function setTheme(theme) {
+  document.documentElement.dataset.theme = theme;
+  document.body.classList.toggle("dark", theme === "dark");
+}
+
+function toggleTheme() {
+  const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+  memory.set("theme", next);
+  setTheme(next);
+}
+
+// ---- keys
+
+function pageKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, summary, #editor, [role=radiogroup]")) return;
+  const moves = { ArrowLeft: view.at - 1, ArrowRight: view.at + 1, Home: 0, End: view.path.length - 1 };
+  if (event.key in moves) {
+    goTo(moves[event.key]);
+    if (event.target.closest("#timeline")) $("timeline").querySelector("[aria-current]")?.focus();
+  } else if (event.key === " " && !event.target.closest("button")) (view.playing ? pause : play)();
+  else if (event.key.toLowerCase() === "b" && !event.repeat) setMode("before");
+  else return;
+  event.preventDefault();
+}
+
+/** Arrow keys within a group of radio buttons. */
+function radioKey(event) {
+  const group = event.target.closest("[role=radiogroup]");
+  const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+  if (!group || !step) return;
+  const buttons = [...group.querySelectorAll("[role=radio]:not(:disabled)")];
+  const next = buttons[(buttons.indexOf(event.target) + step + buttons.length) % buttons.length];
+  if (!next) return;
+  event.preventDefault();
+  const place = [...group.children].indexOf(next);
+  next.click();
+  group.children[place]?.focus();
+}
+
+// ---- wiring
+
+const onFile = (id, take) => $(id).addEventListener("change", (event) => {
+  const [file] = event.target.files;
+  if (file) take(file).finally(() => { event.target.value = ""; });
+});
+
+function wire() {
+  const clicks = {
+    run: startRun, stop: stopRun, "new-maze": nextMaze, clear: clearBoard, upload: () => $("picture-file").click(), share, theme: toggleTheme,
+    "notice-close": quiet, "lang-en": () => setLanguage("en"), "lang-zh": () => setLanguage("zh"), first: () => goTo(0), back: () => goTo(view.at - 1),
+    next: () => goTo(view.at + 1), last: () => goTo(view.path.length - 1), play: () => (view.playing ? pause() : play()), "branch-go": branchRun,
+    "save-json": () => save("json"), "save-gif": () => save("gif"), "save-png": () => save("png"), "open-trace": () => $("trace-file").click(),
+  };
+  for (const [id, action] of Object.entries(clicks)) $(id).addEventListener("click", action);
+  for (const button of $("compare").children) button.addEventListener("click", () => setMode(button.dataset.mode));
+  $("scrub").addEventListener("input", (event) => goTo(Number(event.target.value)));
+  $("wipe").addEventListener("input", showWipe);
+  for (const id of ["size", "style"]) $(id).addEventListener("change", newMaze);
+  $("maze-seed").addEventListener("change", newMaze);
+  $("editor").addEventListener("keydown", editorKey);
+  for (const name of ["pointerdown", "pointermove"]) $("editor").addEventListener(name, editorPointer);
+  addEventListener("pointerup", () => { maker.painting = false; });
+  onFile("picture-file", readPicture);
+  onFile("trace-file", openFile);
+  addEventListener("keydown", radioKey);
+  addEventListener("keydown", pageKey);
+  addEventListener("keyup", (event) => { if (event.key.toLowerCase() === "b" && view.mode === "before") setMode("after"); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", (event) => { if (!memory.get("theme")) setTheme(event.matches ? "dark" : "light"); });
+}
+
+function open() {
+  for (const n of DATA.limits.sizes) $("size").append(make("option", { value: String(n) }, `${n} × ${n}`));
+  for (const style of DATA.styles) $("style").append(make("option", { value: style }, t(`style.${style}`)));
+  setTheme(memory.get("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
+  $("size").value = String(DATA.board.length);
+  $("maze-seed").value = "7";
+  setLanguage(memory.get("language") ?? (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en"));
+  wire();
+  setBoard(DATA.board);
+  call("status").then((status) => { if (status.error) notice(told(status.error), true); }).catch(() => {});
+  addEventListener("hashchange", arrive);
+  if (!arrive()) {
+    const job = memory.get("run", sessionStorage);
+    if (job) attach(job);
+    else {
+      setState("idle");
+      openRecorded(DATA.recorded[0]?.name, true);
+    }
+  }
+}
+
+/** What the address asks for: a shared maze, or a run to attach to. */
+function arrive() {
+  const rows = readLink();
+  const job = new URLSearchParams(location.hash.slice(1)).get("run");
+  if (rows) {
+    showSettings();
+    setBoard(rows, t("share.loaded"));
+  }
+  if (job && job !== run.job) attach(job);
+  return Boolean(job);
+}
+
+/* The markup arrives with Gradio's page; whichever of the two is first waits for the other. */
+window.thinkPage = () => { if ($("page") && !$("page").dataset.open) { $("page").dataset.open = "yes"; open(); } };
+window.thinkPage();

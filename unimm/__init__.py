@@ -1,0 +1,1 @@
+"""Unified multimodal models behind one interface: text in, pictures in, text out, pictures out."""

@@ -1,0 +1,115 @@
+"""One picture being drawn: the stack over what the base has read, token after token or a run of the source's at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from unimm.model import Options
+from unimm.sampling import guided, sample
+from unimm.star.backbone import causal_mask, new_cache
+from unimm.star.layout import SOURCE, Layout
+from unimm.star.model import Star
+from unimm.star.prefix import Prefix
+from unimm.star.speculate import accept_run
+
+
+class Canvas:
+    """Draws VQ ids [cells] after one prefix, or after two: with the words and without, for guidance.
+
+    ``source_ids`` [cells] are the tokens of the picture that is edited; None draws from nothing.
+    """
+
+    def __init__(self, star: Star, rows: Sequence[Prefix], columns: int, source_ids: Tensor | None, begin: int) -> None:
+        self.star, self.columns, self.source = star, columns, source_ids
+        self.cells = len(source_ids) if source_ids is not None else columns * columns
+        self.ids = source_ids.clone() if source_ids is not None else torch.zeros(self.cells, dtype=torch.long)
+        self.passes, self._done = 0, 0
+        self._begin, self._rows = begin, len(rows)
+        self._base, self._stack = _side_by_side(rows), new_cache()
+        self._hidden = torch.cat([prefix.hidden for prefix in rows])
+        self._position = rows[0].position
+        self._time = rows[0].time
+
+    def preview(self) -> Tensor:
+        """The ids so far: settled ones, the source's behind them."""
+        return self.ids
+
+    def fill(self, options: Options, generator: torch.Generator) -> Iterator[int]:
+        """Draw; after every pass yields how many tokens are settled."""
+        drafts = self.source is not None and options.speculative
+        with torch.inference_mode():
+            logits = self._first(drafts)
+        while True:
+            with torch.inference_mode():
+                self._settle(self._guide(logits, options.guidance), drafts, options, generator)
+            yield self._done
+            if self._done == self.cells:
+                return
+            with torch.inference_mode():
+                logits = self._next(drafts)
+
+    def _settle(self, logits: Tensor, drafts: bool, options: Options, generator: torch.Generator) -> None:
+        """Decide the tokens that ``logits`` [n, codes] are for, from the first unsettled cell on."""
+        if not drafts:
+            self.ids[self._done] = int(sample(logits[:1], options, generator))
+            self._done += 1
+            return
+        kept, token = accept_run(logits, self.ids[self._done :], options, generator)
+        self._done += kept
+        if token is not None:
+            self.ids[self._done] = token
+            self._done += 1
+
+    def _guide(self, logits: Tensor, weight: float) -> Tensor:
+        return logits[0] if self._rows == 1 else guided(logits[0], logits[1], weight)
+
+    def _first(self, drafts: bool) -> Tensor:
+        """Read the source and the beginning of the canvas; with ``drafts`` also the source's tokens as if they were drawn."""
+        layout = Layout(self.columns, self.star.config.grid_stride, time=self._time)
+        if self.source is not None:
+            layout.picture(SOURCE, 0, self.cells)
+        layout.canvas(self._begin, 0, self.cells, None if drafts else 0)
+        self._time, self._drawn_time = layout.time, layout.time
+        return self._run(layout, self.cells if drafts else 1, first=True)
+
+    def _next(self, drafts: bool) -> Tensor:
+        """Read the token settled last, and with ``drafts`` the source's tokens behind it."""
+        beyond = self._base.get_seq_length() - (self._before + self._done)
+        if beyond:
+            self._base.crop(-beyond)
+            self._stack.crop(-beyond)
+        layout = Layout(self.columns, self.star.config.grid_stride, time=self._drawn_time)
+        layout.inputs(0, range(self._done, self.cells if drafts else self._done + 1))
+        return self._run(layout, len(layout))
+
+    def _run(self, layout: Layout, count: int, first: bool = False) -> Tensor:
+        """One pass of base and stack; logits [rows, count, codes] of the last ``count`` inputs."""
+        self.passes += 1
+        fields = {name: torch.from_numpy(values)[None].expand(self._rows, -1) for name, values in layout.arrays().items()
+                  if name not in ("segment", "position")}  # fmt: skip
+        position = torch.from_numpy(layout.arrays()["position"]).T[:, None]
+        codes = self.ids[None].expand(self._rows, -1)
+        embeds = self.star.embed(**fields, columns=self.columns, seen=None, codes=codes)
+        cached = self._base.get_seq_length()
+        hidden = self.star.understand(embeds, position, causal_mask(len(layout), cached), self._base)
+        if first:  # the stack has read nothing yet: it starts with the prefix
+            hidden, position = torch.cat([self._hidden, hidden], 1), torch.cat([self._position, position], 2)
+            self._before = cached + len(layout) - count
+            out = self.star.draw(hidden, position, causal_mask(hidden.shape[1]), self._stack)
+        else:
+            out = self.star.draw(hidden, position, causal_mask(len(layout), cached), self._stack)
+        return self.star.pixel_logits(out[:, -count:])
+
+
+def _side_by_side(rows: Sequence[Prefix]) -> object:
+    """The rows' keys and values as one batch; one row shares its tensors."""
+    cache = new_cache()
+    for index in range(len(rows[0].cache.layers)):
+        layers = [row.cache.layers[index] for row in rows]
+        keys, values = (layers[0].keys, layers[0].values) if len(rows) == 1 else (
+            torch.cat([layer.keys for layer in layers]), torch.cat([layer.values for layer in layers]))  # fmt: skip
+        cache.update(keys, values, index)
+    return cache

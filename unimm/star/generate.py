@@ -1,0 +1,201 @@
+"""STAR as a ``UnifiedModel``: writes, thinks in place, draws and edits, event by event."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from unimm.document import Document, Image, Text
+from unimm.errors import BadInput, MissingWeights
+from unimm.events import ImagePreview, LatentStep, ModelEvent, PartDone, TextDelta
+from unimm.model import Capabilities, Options, Want
+from unimm.sampling import sample
+from unimm.star.canvas import Canvas
+from unimm.star.checkpoint import load_sharded, load_strict
+from unimm.star.config import StarConfig
+from unimm.star.model import Star
+from unimm.star.pictures import fitted, from_tokens, to_canvas
+from unimm.star.prefix import Chunk, Prefix, Reader, chunks_of, next_key
+from unimm.star.tokenizer import SPECIAL, load_tokenizer
+
+EMBEDDED = Path(__file__).parent.parent.parent / "assets" / "star-tiny"
+NEAREST = 5
+"""How many nearest words a latent is shown with."""
+
+
+class StarModel:
+    """A STAR whose turns are in the plain template and whose thought comes before the source's tokens.
+
+    Stateless towards its callers; inside, it remembers the latest prefixes and pictures. One thread at a time
+    (``unimm.worker`` gives it to many).
+    """
+
+    def __init__(self, star: Star, tokenizer: Tokenizer) -> None:
+        self.star, self.config, self.tokenizer = star.eval().requires_grad_(False), star.config, tokenizer
+        self.name = star.config.name
+        self.special = {token: tokenizer.token_to_id(token) for token in SPECIAL}
+        self._seen = _Remembered(64, lambda image: self.star.see(to_canvas(image, self.config)))
+        self._ids = _Remembered(64, lambda image: self.star.pixel_encoder.encode(to_canvas(image, self.config))[0])
+        self.reader = Reader(star, self._see, self.special)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        side = self.config.picture * self.config.scale
+        return Capabilities(
+            understand=True, generate=True, edit=True, interleave=True, latents=True, image_sizes=(side, side * 3 // 2, side * 2),
+            licence="Apache-2.0", weights="assets/star-tiny", memory_gb=dict(self.config.memory_gb),
+        )  # fmt: skip
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, device: str | None = None) -> StarModel:
+        """Read a model folder (``config.json``, ``tokenizer.json``, weight shards); raises ``MissingWeights``."""
+        folder = Path(path) if path is not None else EMBEDDED
+        try:
+            config = StarConfig.from_dict(json.loads((folder / "config.json").read_text()))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise MissingWeights(f"{folder.name} holds no readable config.json of a STAR model. Check the folder, or train one.") from error
+        star = Star(config)
+        load_strict(star, {name: value.float() for name, value in load_sharded(folder).items()}, folder.name)
+        return cls(star.to(device or "cpu"), load_tokenizer(folder / "tokenizer.json"))
+
+    def _see(self, image: Image) -> tuple[Tensor, int]:
+        image = fitted(image, self.config)
+        return self._seen(image), image.width // (self.config.vq.factor * self.config.scale)
+
+    def encode(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def stream(self, document: Document, want: Want, options: Options = Options()) -> Iterator[ModelEvent]:
+        """See ``UnifiedModel.stream``. Raises ``BadInput`` for a document that leaves nothing to answer, or is too long."""
+        if not document.turns:
+            raise BadInput("The document is empty. Put a picture or some words into it.")
+        chunks = chunks_of(document, self.encode, self.special)
+        if sum(len(chunk.ids) for chunk in chunks) > 1200:
+            raise BadInput("The text is too long for this model. Keep it under 1,000 words.")
+        generator = torch.Generator().manual_seed(options.seed)
+        answers = document.turns[-1].role == "user"
+        if want == "text" and not answers:
+            raise BadInput("The document ends with the assistant's turn. Add a question to it.")
+        with torch.inference_mode():
+            prefix = self.reader.read(chunks)
+        if want == "text":
+            yield from self._write(prefix, options, generator, latents=False)
+            return
+        if answers and options.think:
+            prefix, draws = yield from self._write(prefix, options, generator, latents=True)
+            if not draws:
+                return
+        yield from self._draw(document, prefix, options, generator)
+
+    def _write(self, prefix: Prefix, options: Options, generator: torch.Generator, latents: bool) -> Iterator[ModelEvent]:
+        """Write one text after a prefix. Returns the prefix with the text in place, and whether it opens a picture."""
+        started, begun = time.perf_counter(), prefix
+        sampling = replace(options, temperature=options.text_temperature)
+        ids: list[int] = []
+        said, confidence, draws = "", 1.0, False
+        while len(ids) < options.max_tokens:
+            with torch.inference_mode():
+                logits = self.star.word_logits(prefix.hidden[:, -1])[0, : self.tokenizer.get_vocab_size()]
+                token = int(sample(logits[None], sampling, generator))
+                if not ids:
+                    confidence = float(logits.softmax(-1)[token])
+            if token in self.special.values():
+                draws = token == self.special["<|vision_start|>"]
+                break
+            with torch.inference_mode():
+                prefix, out = self.reader.step(prefix, [token], output_attentions=True) if latents else self.reader.step(prefix, [token])
+            ids.append(token)
+            text = self.tokenizer.decode(ids)
+            if not text.endswith("\ufffd"):
+                yield TextDelta(text[len(said) :])
+                said = text
+            if latents:
+                yield self._latent(len(ids) - 1, token, prefix, out)
+        else:
+            draws = True
+        prefix = replace(prefix, key=next_key(begun.key, Chunk(f"say:{said!r}")))
+        self.reader.remember(prefix)
+        yield PartDone(Text(said), {"seconds": time.perf_counter() - started, "tokens": len(ids), "confidence": confidence})
+        return prefix, draws
+
+    def _latent(self, index: int, token: int, prefix: Prefix, out: Any) -> LatentStep:
+        """What one hidden state of the thought says: its nearest words, its norm, and where on the last picture it looked."""
+        hidden = prefix.hidden[0, -1]
+        chances = self.star.word_logits(hidden)[: self.tokenizer.get_vocab_size()].softmax(-1).topk(NEAREST)
+        words = tuple((self.tokenizer.decode([int(word)], skip_special_tokens=False), float(p)) for p, word in zip(*chances, strict=True))
+        heat, grid = (), (0, 0)
+        if prefix.images:
+            columns = fitted(prefix.images[-1], self.config).width // (self.config.vq.factor * self.config.scale)
+            grid = (columns, columns)
+            attention = torch.stack(out.attentions[-3:]).mean((0, 1, 2))[-1]
+            places = self._last_picture(prefix, columns * columns)
+            heat = tuple(round(value, 4) for value in attention[places : places + columns * columns].tolist())
+        return LatentStep(index, self.tokenizer.decode([token]), words, float(hidden.norm()), heat, grid)
+
+    @staticmethod
+    def _last_picture(prefix: Prefix, cells: int) -> int:
+        """Where the tokens of the last picture begin: the last run of ``cells`` positions that share a time."""
+        time_axis = prefix.position[0, 0]
+        runs = (time_axis[cells - 1 :] == time_axis[: len(time_axis) - cells + 1]).nonzero()
+        return int(runs[-1])
+
+    def _draw(self, document: Document, prefix: Prefix, options: Options, generator: torch.Generator) -> Iterator[ModelEvent]:
+        """Draw a picture after a prefix; the document's last picture is the source where there is one."""
+        started = time.perf_counter()
+        source = fitted(prefix.images[-1], self.config) if prefix.images else None
+        columns = source.width // (self.config.vq.factor * self.config.scale) if source else self.config.grid
+        with torch.inference_mode():
+            source_ids = self._ids(source) if source else None
+            opened, _ = self.reader.step(prefix, [self.special["<|vision_start|>"]])
+            rows = [opened] if options.guidance == 1 else [opened, self._without_words(document, prefix)]
+            canvas = Canvas(self.star, rows, columns, source_ids, self.special["<|vision_end|>"])
+        vq = self.star.pixel_encoder
+        for done in canvas.fill(options, generator):
+            if done < canvas.cells:
+                with torch.inference_mode():
+                    preview = from_tokens(canvas.preview(), vq, self.config, columns, source, source_ids)
+                yield ImagePreview(preview, done, canvas.cells)
+        with torch.inference_mode():
+            image = from_tokens(canvas.ids, vq, self.config, columns, source, source_ids)
+        changed = canvas.cells if source_ids is None else int((canvas.ids != source_ids).sum())
+        yield ImagePreview(image, canvas.cells, canvas.cells)
+        stats = {"seconds": time.perf_counter() - started, "tokens": canvas.cells, "passes": canvas.passes, "changed": changed}
+        yield PartDone(image, stats)
+
+    def _without_words(self, document: Document, prefix: Prefix) -> Prefix:
+        """The unconditional row of guidance: the same pictures, every word padded out, the opening mark kept."""
+        bare = Prefix()
+        chunks = chunks_of(document, self.encode, self.special)
+        for number, chunk in enumerate(chunks):
+            pad = [self.special["<|fim_pad|>"]] * len(chunk.ids)
+            words = list(chunk.ids) if chunk.image is not None else [*chunk.ids[: number == 0], *pad[number == 0 :]]
+            bare, _ = self.reader.step(bare, words, chunk.image)
+        missing = prefix.length - bare.length
+        if missing:
+            bare, _ = self.reader.step(bare, [self.special["<|fim_pad|>"]] * missing)
+        return self.reader.step(bare, [self.special["<|vision_start|>"]])[0]
+
+
+class _Remembered:
+    """The latest results of a function of a picture."""
+
+    def __init__(self, size: int, compute: Callable[[Image], Tensor]) -> None:
+        self.size, self.compute = size, compute
+        self.known: OrderedDict[str, Tensor] = OrderedDict()
+
+    def __call__(self, image: Image) -> Tensor:
+        if image.hash not in self.known:
+            self.known[image.hash] = self.compute(image)
+            while len(self.known) > self.size:
+                self.known.popitem(last=False)
+        self.known.move_to_end(image.hash)
+        return self.known[image.hash]

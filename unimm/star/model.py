@@ -1,0 +1,131 @@
+"""STAR's modules and how they are joined: base, stack, adapter, head and VQ."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from unimm.star.backbone import build_base, build_stack, decode, see
+from unimm.star.config import StarConfig
+from unimm.star.layout import DRAWN, SEEN, SOURCE
+from unimm.star.vq import VQModel
+
+
+class Adapter(nn.Module):
+    """Codebook rows [..., code] to base embeddings [..., hidden]: linear layers with GELU between."""
+
+    def __init__(self, code: int, hidden: int, depth: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Linear(code, hidden)]
+        for _ in range(depth - 1):
+            layers += [nn.GELU(), nn.Linear(hidden, hidden)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return self.layers(codes)
+
+
+class Places(nn.Module):
+    """Learned row and column embeddings of picture cells; cell -1 (no picture) gets nothing."""
+
+    def __init__(self, rows: int, hidden: int) -> None:
+        super().__init__()
+        self.row = nn.Embedding(rows, hidden)
+        self.column = nn.Embedding(rows, hidden)
+        nn.init.normal_(self.row.weight, std=0.02)
+        nn.init.normal_(self.column.weight, std=0.02)
+
+    def forward(self, cell: Tensor, columns: int) -> Tensor:
+        known = cell.clamp(min=0)
+        return (self.row(known // columns) + self.column(known % columns)) * (cell >= 0)[..., None]
+
+
+class Star(nn.Module):
+    """The network alone: no sampling, no text.
+
+    ``base`` understands and is frozen once it does; ``stack``, ``pixel_adapter``, ``pixel_output_head`` (and the places)
+    draw; ``pixel_encoder`` is the VQ. Fact sheet: star, sections 1 to 4.
+    """
+
+    def __init__(self, config: StarConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.base = build_base(config)
+        self.stack = build_stack(config)
+        hidden = self.hidden
+        self.pixel_adapter = Adapter(config.vq.codebook_dim, hidden, config.adapter_depth)
+        self.pixel_output_head = nn.Linear(hidden, config.vq.codebook_size)
+        self.pixel_encoder = VQModel(config.vq)
+        if config.grid_rows:
+            self.seen_places = Places(config.grid_rows, hidden)
+            self.source_places = Places(config.grid_rows, hidden)
+            self.drawn_places = Places(config.grid_rows, hidden)
+
+    @property
+    def hidden(self) -> int:
+        return self.base.config.text_config.hidden_size
+
+    def words(self, ids: Tensor) -> Tensor:
+        return self.base.model.language_model.embed_tokens(ids)
+
+    def see(self, pixels: Tensor) -> Tensor:
+        """Pictures [N, 3, H, W] in [-1, 1] to base embeddings [N, cells, hidden], places included."""
+        seen = see(self.base.model.visual, pixels)
+        if self.config.grid_rows:
+            columns = pixels.shape[3] // self.base.model.visual.patch_size
+            seen = seen + self.seen_places(torch.arange(seen.shape[1], device=seen.device), columns)
+        return seen
+
+    def drawn(self, ids: Tensor) -> Tensor:
+        """VQ ids [...] to base embeddings [..., hidden]."""
+        return self.pixel_adapter(self.pixel_encoder.codes(ids))
+
+    def embed(
+        self, ids: Tensor, kind: Tensor, slot: Tensor, cell: Tensor, columns: int, seen: Tensor | None, codes: Tensor | None
+    ) -> Tensor:
+        """Base inputs [B, L, hidden] of a laid out sequence (see ``layout``).
+
+        ``ids``, ``kind``, ``slot``, ``cell`` are [B, L]; ``seen`` [B, slots, hidden] holds the vision tower's tokens,
+        ``codes`` [B, slots] the VQ ids that ``slot`` points into; either may be None where the sequence has none.
+        """
+        embeds = self.words(ids)
+        if seen is not None:
+            picked = seen.gather(1, slot.clamp(max=seen.shape[1] - 1)[..., None].expand(-1, -1, seen.shape[2]))
+            embeds = torch.where((kind == SEEN)[..., None], picked.to(embeds.dtype), embeds)
+        if codes is not None:
+            pixels = self.drawn(codes.gather(1, slot.clamp(max=codes.shape[1] - 1)))
+            embeds = torch.where(((kind == SOURCE) | (kind == DRAWN))[..., None], pixels.to(embeds.dtype), embeds)
+        if self.config.grid_rows:
+            nowhere = torch.full_like(cell, -1)
+            embeds = embeds + self.source_places(torch.where(kind == SOURCE, cell, nowhere), columns)
+            embeds = embeds + self.drawn_places(torch.where((kind != SOURCE) & (kind != SEEN), cell, nowhere), columns)
+        return embeds
+
+    def understand(self, embeds: Tensor, position: Tensor, mask: Tensor | None, cache: object = None) -> Tensor:
+        """The base's last hidden states [B, L, hidden], after its final norm. ``position`` is [3, B, L]."""
+        return decode(self.base.model.language_model, embeds, position, mask, cache).last_hidden_state
+
+    def draw(self, hidden: Tensor, position: Tensor, mask: Tensor | None, cache: object = None) -> Tensor:
+        """The stack's hidden states [B, L, hidden] over the base's."""
+        return decode(self.stack, hidden, position, mask, cache).last_hidden_state
+
+    def word_logits(self, hidden: Tensor) -> Tensor:
+        return self.base.lm_head(hidden)
+
+    def pixel_logits(self, hidden: Tensor) -> Tensor:
+        """Logits over the codebook [..., codes] from stack states [..., hidden]."""
+        return self.pixel_output_head(hidden)
+
+
+BASE_PARTS = ("base.", "seen_places.")
+"""Prefixes of the parameters that understand; drawing stages leave them alone."""
+
+
+def is_base(name: str) -> bool:
+    return name.startswith(BASE_PARTS)
+
+
+def pictures_to_pixels(pictures: Tensor) -> Tensor:
+    """uint8 [N, H, W, 3] to float [N, 3, H, W] in [-1, 1]."""
+    return rearrange(pictures.float() / 127.5 - 1, "n h w c -> n c h w")
