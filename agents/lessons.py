@@ -1,0 +1,182 @@
+"""What the model is taught with: endless random pictures and lessons, the same for the same seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader, IterableDataset
+
+from agents.doodles import doodle
+from agents.tasks import maze
+from unimm.train.data import IGNORED, Batch, Branch, Lesson, Teacher
+
+
+class _Endless(IterableDataset):
+    def __init__(self, make: Callable[[int], Iterator[Any]], seed: int) -> None:
+        self.make, self.seed = make, seed
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.make(self.seed)
+
+
+def stream(make: Callable[[int], Iterator[Any]], seed: int) -> Iterator[Any]:
+    """Run a generator ``make(seed)`` in a process of its own, a few batches ahead of the training."""
+    return iter(DataLoader(_Endless(make, seed), batch_size=None, num_workers=1, prefetch_factor=4))
+
+
+def maze_boards(rng: random.Random, split: str = "train") -> Iterator[maze.Board]:
+    """Random boards of a split, loops among them, each at a random moment of its solution."""
+    while True:
+        yield maze.generate(split, rng.randrange(2**60), style="loops" if rng.random() < 0.12 else None)
+
+
+def frames_of(board: maze.Board, most: int = 120) -> list[maze.Board]:
+    """A board and all right pictures after it."""
+    frames = [board]
+    while len(frames) < most and (after := maze.next_board(frames[-1])) is not None:
+        frames.append(after)
+    return frames
+
+
+def picture_batches(seed: int, size: int = 32, split: str = "train") -> Iterator[np.ndarray]:
+    """For the VQ: uint8 [size, 128, 128, 3], mazes with and without mistakes, random tiles, doodles."""
+    rng = random.Random(f"pictures:{split}:{seed}")
+    boards = maze_boards(rng, split)
+    while True:
+        yield np.stack([_picture(rng, boards) for _ in range(size)])
+
+
+def _picture(rng: random.Random, boards: Iterator[maze.Board]) -> np.ndarray:
+    chance = rng.random()
+    if chance < 0.5:
+        return doodle(rng)
+    if chance < 0.65:
+        kinds = np.array(rng.choices(range(8), k=64)).reshape(8, 8)
+        return np.concatenate(np.concatenate(maze.TILES(16)[kinds], 1), 1)
+    return maze.render_cells(rng.choice(frames_of(next(boards))))
+
+
+DEAD_END, CELL_STATES = 8, 9
+
+
+def _moment(rng: random.Random, frames: list[maze.Board]) -> int:
+    """A frame to ask about: any, but half the time one of the greying ones, which need more practice."""
+    greying = [index for index, frame in enumerate(frames) if frame.greying]
+    return rng.choice(greying) if greying and rng.random() < 0.5 else rng.randrange(len(frames))
+
+
+def _states(board: maze.Board) -> np.ndarray:
+    """What every canvas cell holds, dead ends told apart from other floor."""
+    kinds = np.array(maze.canvas_kinds(board))
+    size, at = maze.canvas_cells(board.n), maze.board_offset(board.n)
+    for r, c in maze.dead_ends(board):
+        kinds[(r + at) * size + c + at] = DEAD_END
+    return kinds
+
+
+def _wrong_cells(before: maze.Board, right: maze.Board | None, after: maze.Board) -> np.ndarray:
+    """1 for every cell of ``after`` that is not as the right next board has it."""
+    if maze.judge(before, after).ok or right is None:
+        return np.zeros(maze.canvas_cells(before.n) ** 2, dtype=np.int64)
+    return (np.array(maze.canvas_kinds(after)) != np.array(maze.canvas_kinds(right))).astype(np.int64)
+
+
+def _judging(picture: int, before: maze.Board, after: maze.Board) -> Branch:
+    return Branch(maze.INSTRUCTIONS["judge"], maze.verdict_words(maze.judge(before, after)), shows=(picture,))
+
+
+def understanding_lesson(rng: random.Random, boards: Iterator[maze.Board]) -> Lesson:
+    """One board at one moment: think, judge a right and two wrong next pictures, describe it or give the route."""
+    frames = frames_of(next(boards))
+    at = _moment(rng, frames)
+    board, after = frames[at], frames[at + 1] if at + 1 < len(frames) else None
+    branches = [Branch(maze.INSTRUCTIONS["next"], maze.think_words(board), draws=after is not None)]
+    shown = [board]
+    if after is not None:
+        shown += [after, maze.corrupt(rng, board, after)]
+        branches += [_judging(number, board, shown[number]) for number in (1, 2)]
+    chance = rng.random()
+    if chance < 0.2:
+        branches.append(Branch(maze.INSTRUCTIONS["describe"], maze.describe_words(board)))
+    elif chance < 0.45 and maze.route(board):
+        branches.append(Branch(maze.INSTRUCTIONS["route"], maze.route_words(board)))
+    elif chance < 0.65:
+        moves = rng.choices(list(maze.MOVES), k=min(rng.randint(1, 12) + rng.randint(0, 1) * rng.randint(0, 28), 40))
+        branches.append(Branch(maze.walked_words(moves), maze.answer_words(moves), alone=True))
+    judged = [np.full(maze.canvas_cells(board.n) ** 2, IGNORED)] + [_wrong_cells(board, after, picture) for picture in shown[1:]]
+    return Lesson(np.stack([maze.render_cells(picture) for picture in shown]), (0,), tuple(branches), np.stack([_states(p) for p in shown]),
+                  np.stack(judged))  # fmt: skip
+
+
+def understanding_batches(seed: int, teacher: Teacher, size: int = 48, split: str = "train") -> Iterator[Batch]:
+    """Endless batches for stage 2."""
+    rng = random.Random(f"understanding:{split}:{seed}")
+    boards = maze_boards(rng, split)
+    while True:
+        yield from (teacher.batch(lessons) for lessons in _alike(rng, [understanding_lesson(rng, boards) for _ in range(6 * size)], size))
+
+
+def understanding_lessons(seed: int, count: int, split: str) -> list[Lesson]:
+    """A fixed set of lessons, for held-out metrics."""
+    rng = random.Random(f"understanding:{split}:{seed}")
+    boards = maze_boards(rng, split)
+    return [understanding_lesson(rng, boards) for _ in range(count)]
+
+
+def _length(lesson: Lesson) -> int:
+    return sum(70 * len(branch.shows) + len(branch.ask.split()) + len(branch.reply.split()) for branch in lesson.branches)
+
+
+def _alike(rng: random.Random, lessons: list[Lesson], size: int) -> list[list[Lesson]]:
+    """Batches of lessons of about one length, so that little is spent on padding; in random order."""
+    lessons = sorted(lessons, key=_length)
+    batches = [lessons[at : at + size] for at in range(0, len(lessons), size)]
+    rng.shuffle(batches)
+    return batches
+
+
+def board_words(board: maze.Board) -> str:
+    """A whole board in words, row by row: from them a board can be drawn without a picture."""
+    names = ("wall", "open", "grey", "trail", "agent", "goal", "done")
+    rows = (f"row {number} {' '.join(names[kind] for kind in row)}" for number, row in enumerate(board.cells, 1))
+    return f"draw board size {board.n} : {' '.join(rows)} ."
+
+
+def drawing_lesson(rng: random.Random, boards: Iterator[maze.Board], editing: bool) -> Lesson:
+    """One picture to draw: the next one after its thought, a wrong one put right after its verdict, or a board from words.
+
+    ``editing`` gives the source's VQ tokens; without it the picture is drawn from what the base saw and said alone.
+    """
+    frames = frames_of(next(boards))
+    at = _moment(rng, frames[:-1] or frames)
+    board, after = frames[at], frames[min(at + 1, len(frames) - 1)]
+    chance = rng.random()
+    if chance < (0.06 if editing else 0.2):
+        return Lesson(maze.render_cells(board)[None], (), (Branch(board_words(board), "", draws=True, target=0),))
+    if chance < (0.38 if editing else 0.0) and after != board:
+        wrong = maze.corrupt(rng, board, after)
+        pictures = np.stack([maze.render_cells(picture) for picture in (board, after, wrong)])
+        words = maze.verdict_words(maze.judge(board, wrong))
+        return Lesson(pictures, (0,), (Branch(maze.INSTRUCTIONS["judge"], words, shows=(2,), draws=True, source=2, target=1),))
+    pictures = np.stack([maze.render_cells(picture) for picture in (board, after)])
+    source = 0 if editing else -1
+    return Lesson(pictures, (0,), (Branch(maze.INSTRUCTIONS["next"], maze.think_words(board), draws=True, source=source, target=1),))
+
+
+def drawing_batches(seed: int, teacher: Teacher, editing: bool, size: int = 40, split: str = "train") -> Iterator[Batch]:
+    """Endless batches for stages 3 (``editing`` off) and 4; a tenth of the words is padded out, for guidance."""
+    rng = random.Random(f"drawing:{split}:{editing}:{seed}")
+    boards = maze_boards(rng, split)
+    while True:
+        for lessons in _alike(rng, [drawing_lesson(rng, boards, editing) for _ in range(6 * size)], size):
+            yield teacher.batch(lessons, [rng.random() < 0.1 and split == "train" for _ in lessons])
+
+
+def drawing_lessons(seed: int, count: int, editing: bool, split: str) -> list[Lesson]:
+    """A fixed set of drawing lessons, for held-out metrics."""
+    rng = random.Random(f"drawing:{split}:{editing}:{seed}")
+    boards = maze_boards(rng, split)
+    return [drawing_lesson(rng, boards, editing) for _ in range(count)]

@@ -1,0 +1,74 @@
+"""Stage 2: the base learns to see, think, answer and criticise; afterwards it is frozen."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from unimm.star.layout import SEEN
+from unimm.star.model import Star, pictures_to_pixels
+from unimm.train.data import IGNORED, Batch, branch_mask
+
+STATES = 16
+"""Kinds of cell that the training-only head tells apart."""
+
+
+class UnderstandingTrainer(nn.Module):
+    """The base with two heads that exist in training only: what a cell holds, and whether it is wrong.
+
+    They give every picture token a label of its own, where the words alone give one a picture.
+    """
+
+    def __init__(self, star: Star) -> None:
+        super().__init__()
+        self.star = star
+        self.state_head = nn.Linear(star.hidden, STATES)
+        self.fault_head = nn.Linear(star.hidden, 2)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """Loss over the replies and the cells' labels."""
+        tokens, hidden = self._hidden(batch)
+        speaks = batch.labels != IGNORED
+        logits = self.star.word_logits(hidden[speaks]).float()
+        words = F.cross_entropy(logits, batch.labels[speaks], reduction="none")
+        weights = batch.weights[speaks]
+        text = (words * weights).sum() / weights.sum()
+        states = F.cross_entropy(self.state_head(tokens).float().flatten(0, 1), batch.states.flatten(), ignore_index=IGNORED)
+        loss, numbers = text + 0.3 * states, {"text": text.item(), "states": states.item()}
+        numbers["right"] = (logits.argmax(-1) == batch.labels[speaks]).float().mean().item()
+        if (batch.faults != IGNORED).any():
+            faults = self._faults(hidden, batch)
+            loss, numbers["faults"] = loss + 0.5 * faults, faults.item()
+        return loss, numbers
+
+    def replies(self, batch: Batch) -> Tensor:
+        """The likeliest next id at every position [B, L], the right words before it given."""
+        return self.star.word_logits(self._hidden(batch)[1]).argmax(-1)
+
+    def _hidden(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Vision tokens [B, slots, hidden] and last hidden states [B, L, hidden]."""
+        pixels = pictures_to_pixels(rearrange(batch.pictures, "b k h w c -> (b k) h w c"))
+        seen = self.star.see(blemished(pixels) if self.training else pixels)
+        tokens = rearrange(seen, "(b k) l d -> b (k l) d", b=len(batch.ids))
+        embeds = self.star.embed(batch.ids, batch.kind, batch.slot, batch.cell, batch.columns, tokens, None)
+        mask = branch_mask(batch.segment).to(torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32)
+        return tokens, self.star.understand(embeds, batch.position, mask)
+
+    def _faults(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """Cross entropy of "this cell is wrong" where a picture is judged against the one before it."""
+        labels = batch.faults.flatten(1).gather(1, batch.slot)
+        judged = (batch.kind == SEEN) & (labels != IGNORED)
+        weight = torch.tensor([1.0, 4.0], device=hidden.device)
+        return F.cross_entropy(self.fault_head(hidden[judged]).float(), labels[judged], weight=weight)
+
+
+def blemished(pixels: Tensor) -> Tensor:
+    """Pictures as they come out of decoders, cameras and files: noise, a tint, other contrast, on two thirds of them."""
+    n = len(pixels)
+    touched = (torch.rand(n, 1, 1, 1, device=pixels.device) < 0.67).float()
+    tint = torch.randn(n, 3, 1, 1, device=pixels.device) * 0.03
+    gain = 1 + torch.randn(n, 1, 1, 1, device=pixels.device) * 0.04
+    noise = torch.randn_like(pixels) * (torch.rand(n, 1, 1, 1, device=pixels.device) * 0.15)
+    return pixels + touched * (pixels * (gain - 1) + tint + noise)

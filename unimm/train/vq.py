@@ -1,0 +1,67 @@
+"""Stage 1: the VQ model learns to write pictures as codes and to read them back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from unimm.star.model import pictures_to_pixels
+from unimm.star.vq import VQModel
+
+FREE_STEPS = 300
+"""Steps at the start in which nothing is rounded to codes: a plain autoencoder learns fast and gives the codes their places."""
+IDLE_STEPS = 30
+"""Steps without use after which a code is put elsewhere."""
+
+
+class VQTrainer(nn.Module):
+    """A VQ model with what only its training needs: the straight-through step and the revival of dead codes."""
+
+    def __init__(self, vq: VQModel) -> None:
+        super().__init__()
+        self.vq = vq
+        self.register_buffer("idle", torch.full((vq.config.codebook_size,), IDLE_STEPS + 1))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Loss for pixels [B, 3, H, W] in [-1, 1]: reconstruction, codebook and commitment."""
+        z = self.vq.pre_quant(pixels).float()
+        rounds = int(self.steps) >= FREE_STEPS
+        if self.training:
+            self.steps += 1
+        loss = 0.0
+        if rounds:
+            if self.training:
+                self._revive(rearrange(z.detach(), "b c h w -> (b h w) c"))
+            ids = self.vq.nearest(z)
+            codes = rearrange(self.vq.codes(ids), "b (h w) c -> b c h w", h=z.shape[2]).float()
+            loss = F.mse_loss(codes, z.detach()) + 0.25 * F.mse_loss(z, codes.detach())
+            z = z + (codes - z).detach()
+            if self.training:
+                used = torch.bincount(ids.flatten(), minlength=len(self.idle)) > 0
+                self.idle.copy_(torch.where(used, 0, self.idle + 1))
+        error = self.vq.decode_codes(z).float() - pixels
+        reconstruction = error.abs().mean() + 2 * error.square().mean()
+        psnr = -10 * torch.log10(error.square().mean() / 4 + 1e-9)
+        alive = (self.idle < IDLE_STEPS).float().mean()
+        return reconstruction + loss, {"loss": reconstruction.item(), "psnr": psnr.item(), "alive": alive.item()}
+
+    @torch.no_grad()
+    def _revive(self, rows: Tensor) -> None:
+        """Put codes that went unused for long where the farthest encoder outputs are: rare patches get codes of their own."""
+        table = self.vq.quantize.embedding.weight
+        dead = (self.idle > IDLE_STEPS).nonzero().flatten()
+        if len(dead):
+            far = torch.cdist(rows, table[self.idle <= IDLE_STEPS].float()).amin(1) if len(dead) < len(table) else torch.ones(len(rows))
+            picked = rows[torch.multinomial(far.square() + 1e-9, len(dead), replacement=True)]
+            table[dead] = (picked + 0.02 * rows.std() * torch.randn_like(picked)).to(table.dtype)
+            self.idle[dead] = 0
+
+
+def vq_loss(trainer: nn.Module, batch: Any) -> tuple[Tensor, dict[str, float]]:
+    """Loss of a batch of uint8 pictures [B, H, W, 3]."""
+    return trainer(pictures_to_pixels(torch.as_tensor(batch)))
