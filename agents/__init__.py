@@ -1,0 +1,1 @@
+"""The reasoning loop: think, draw, critique, revise."""

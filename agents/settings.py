@@ -1,0 +1,56 @@
+"""How a run of the agent goes, as one record: pages, flags and schemas are made from it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args
+
+from unimm.errors import BadInput
+from unimm.model import option
+
+Steer = Literal["model", "program", "both"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run goes; bounds and help for pages and flags stand in the fields' metadata."""
+
+    steer: Steer = field(default="model", metadata={"choices": get_args(Steer), "help": "Whose verdict decides."})
+    rounds: int = option(3, 0, 20, "At most so many redraws of one picture.")
+    patience: int = option(3, 1, 20, "Stop redrawing a picture after so many redraws that were no better.")
+    seconds: float = option(60.0, 0.0, 3600.0, "Stop the run after so many seconds.")
+    temperature: float = option(0.0, 0.0, 2.0, "0 always takes the likeliest token; higher is bolder.")
+    boldness: float = option(0.5, 0.0, 2.0, "How much warmer every further redraw of the same picture is.")
+    guidance: float = option(1.0, 1.0, 20.0, "How strongly the words steer the picture; 1 is off.")
+    seed: int = option(0, 0, 2**31 - 1, "Same seed, same run.")
+    critique: bool = field(default=True, metadata={"help": "Judge every picture; off keeps the first drawing of each."})
+    go_on: bool = field(default=True, metadata={"help": "Where no redraw convinced the model, go on from the best picture."})
+    max_frames: int = option(80, 1, 400, "At most so many pictures.")
+
+    def __post_init__(self) -> None:
+        if self.steer not in get_args(Steer):
+            raise BadInput(f"steer must be one of {', '.join(get_args(Steer))}, not {str(self.steer)[:40]!r}.")
+        for row in fields(self):
+            value, meta = getattr(self, row.name), row.metadata
+            if "low" in meta:
+                whole = isinstance(row.default, float) or isinstance(value, int)
+                if isinstance(value, bool) or not isinstance(value, (int, float)) or not whole or not meta["low"] <= value <= meta["high"]:
+                    raise BadInput(f"{row.name} must lie between {meta['low']} and {meta['high']}, not {str(value)[:40]!r}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Settings:
+        """Inverse of ``to_dict``; raises ``BadInput`` on unknown names and values out of bounds."""
+        unknown = set(data) - {row.name for row in fields(cls)}
+        if unknown:
+            raise BadInput(f"There is no setting {sorted(map(str, unknown))[0][:40]!r}.")
+        return cls(**data)
+
+
+def derive_seed(seed: int, frame: int, round: int) -> int:
+    """The seed of one drawing: depends on nothing but its place, so runs agree however they are interleaved."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{frame}/{round}".encode()).digest()[:4], "big") >> 1

@@ -1,0 +1,78 @@
+"""Pictures that visitors bring: opened with care, and read as a board where they show one."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image as PILImage
+from PIL import ImageOps, UnidentifiedImageError
+
+from agents.tasks import foreign, maze
+from unimm.document import Image
+from unimm.errors import BadInput
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+MAX_BYTES = 10 * 2**20
+MAX_PIXELS = 16_000_000
+SIDE = 640
+_LETTERS = {"#": maze.WALL, "S": maze.AGENT, "G": maze.GOAL, "SG": maze.AGENT_ON_GOAL}
+_PLAIN = {maze.GREY: maze.FLOOR, maze.TRAIL: maze.FLOOR}
+
+
+def open_picture(data: bytes) -> Image:
+    """Decode an uploaded PNG, JPEG or WebP picture, upright and at most 640 px a side.
+
+    Raises ``BadInput`` for what is too large in bytes or pixels (known from the header, before anything is unfolded),
+    for other formats, animations and truncated files.
+    """
+    if not data:
+        raise BadInput("This file is empty. Choose a PNG, JPEG or WebP picture.")
+    if len(data) > MAX_BYTES:
+        raise BadInput(f"This picture is larger than {MAX_BYTES // 2**20} MB. Choose a smaller one.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PILImage.DecompressionBombWarning)
+            picture = PILImage.open(io.BytesIO(data), formats=FORMATS)
+            if picture.width * picture.height > MAX_PIXELS:
+                raise BadInput(f"This picture has more than {MAX_PIXELS // 10**6} megapixels. Choose a smaller one.")
+            if getattr(picture, "n_frames", 1) > 1:
+                raise BadInput("This picture is animated. Save one of its frames as PNG.")
+            picture.load()
+            upright = ImageOps.exif_transpose(picture).convert("RGBA")
+    except UnidentifiedImageError as error:
+        raise BadInput("This is not a PNG, JPEG or WebP picture. Save it as PNG and try again.") from error
+    except PILImage.DecompressionBombError as error:
+        raise BadInput(f"This picture has more than {MAX_PIXELS // 10**6} megapixels. Choose a smaller one.") from error
+    except (OSError, SyntaxError, ValueError, MemoryError) as error:
+        raise BadInput("This picture is damaged or cut off. Save it again and try once more.") from error
+    flat = PILImage.new("RGBA", upright.size, "white")
+    flat.alpha_composite(upright)
+    flat.thumbnail((SIDE, SIDE))
+    return Image.from_pil(flat)
+
+
+def board_in(picture: Image) -> maze.Problem:
+    """The maze in a picture of our own or of the Uni-MMMU style; raises ``BadInput`` where it shows none with a route."""
+    own = maze.read(picture)
+    if own.board is not None and own.n and not own.unreadable and not own.stray:
+        return maze.paint([[_PLAIN.get(kind, kind) for kind in row] for row in own.board.cells])
+    return foreign.fit(picture, _size_in(picture))[0]
+
+
+def _size_in(picture: Image) -> int:
+    """Cells a side of a foreign board: the size at which the board that is read, drawn again, looks most like the picture."""
+    box = foreign.find_box(picture)
+    area = picture.to_pil().crop((box.left, box.top, box.left + box.side, box.top + box.side))
+
+    def mismatch(cells: int) -> float:
+        table = foreign.parse(picture, cells)
+        board = maze.Board.of([[_LETTERS.get(letter, maze.FLOOR) for letter in row] for row in table])
+        side = 12 * cells
+        margin = round(foreign.MARGIN_SHARE * 2 * side)
+        drawn = foreign.draw(board, 2 * side).to_pil().crop((margin, margin, 2 * side - margin, 2 * side - margin)).resize((side, side))
+        shown = area.resize((side, side), PILImage.Resampling.BILINEAR)
+        return float(np.abs(np.asarray(shown, np.int16) - np.asarray(drawn, np.int16)).mean())
+
+    return min(range(maze.SMALLEST, maze.LARGEST + 1), key=mismatch)
