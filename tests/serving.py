@@ -1,0 +1,63 @@
+"""The page, served for a test, and models whose pace the test decides."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import app
+from agents import scripted
+from agents.tasks import maze
+from unimm.document import Document
+from unimm.events import ModelEvent
+from unimm.model import Options, UnifiedModel, Want
+
+
+@contextmanager
+def served(model: UnifiedModel | app.Loading) -> Iterator[str]:
+    """Serve the page over a model on a free port; gives its address."""
+    demo = app.build(model)
+    _, url, _ = app.launch(demo, prevent_thread_lock=True, quiet=True)
+    try:
+        yield url
+    finally:
+        demo.close()
+
+
+def slipping() -> scripted.ScriptedModel:
+    """A model that solves every maze, but draws the first move after a greying wrong at first: without the agent."""
+
+    def draw(before: maze.Board, options: Options) -> maze.Board:
+        after = maze.next_board(before) or before
+        grey = sum(row.count(maze.GREY) for row in before.cells)
+        return after.put({after.agent: maze.FLOOR}) if grey and not before.walked and after.agent != after.goal and after.agent else after
+
+    return scripted.maze_model(draw=draw)
+
+
+class Gated:
+    """A model that answers a call only when the test lets it: one permit a call."""
+
+    def __init__(self, model: UnifiedModel) -> None:
+        self.model, self.name, self.capabilities = model, model.name, model.capabilities
+        self.permits = threading.Semaphore(0)
+
+    def let(self, calls: int) -> None:
+        for _ in range(calls):
+            self.permits.release()
+
+    def stream(self, document: Document, want: Want, options: Options = Options()) -> Iterator[ModelEvent]:
+        self.permits.acquire()
+        yield from self.model.stream(document, want, options)
+
+
+def fold(pieces: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a page knows after following: the last facts, all steps by id, all pictures."""
+    seen: dict[str, Any] = {"head": None, "steps": {}, "pictures": {}}
+    for piece in pieces:
+        seen["head"] = piece.get("head") or seen["head"]
+        seen["steps"] |= {step["id"]: step for step in piece.get("steps", [])}
+        seen["pictures"] |= piece.get("pictures", {})
+    return seen

@@ -1,0 +1,349 @@
+"""The page's endpoints through gradio_client, and what the page says to bad input. No model, no network."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from PIL import Image as PILImage
+from serving import Gated, fold, served, slipping
+
+import app
+from agents import uploads, view
+from agents.loop import DrawAgent
+from agents.scripted import maze_model
+from agents.settings import Settings
+from agents.tasks import TASKS, foreign, maze
+from agents.trace import Trace
+from unimm.document import Image
+from unimm.errors import BadInput, MissingWeights
+
+UI = Path(app.__file__).parent / "assets" / "ui"
+ROWS = ["S..#", "##..", "#G.#", "####"]
+NASTY = "<img src=x onerror=alert(1)>${alert(2)}{{alert(3)}}</script><script>alert(4)</script>\\"
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with served(slipping()) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Client:
+    return Client(url, verbose=False)
+
+
+@pytest.fixture(scope="module")
+def trace() -> Trace:
+    return DrawAgent(slipping(), TASKS["maze"], Settings()).invoke(maze.paint(ROWS))
+
+
+def follow(client: Client, job: str, since: int = 0) -> list[dict]:
+    return list(client.submit(job, since, api_name="/follow"))
+
+
+def refused(client: Client, *args: object, api_name: str) -> str:
+    """The message of a refusal."""
+    with pytest.raises(AppError) as caught:
+        client.predict(*args, api_name=api_name)
+    return str(caught.value)
+
+
+# ---- what works
+
+
+def test_endpoints_are_named_and_typed(client: Client) -> None:
+    known = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(known) == {f"/{name}" for name in (*app.PUBLIC, *app.STREAMED)}
+    start = {row["parameter_name"]: row for row in known["/start_run"]["parameters"]}
+    assert list(start) == ["rows", "steer", "rounds", "temperature", "guidance", "seed"]
+    assert start["rounds"]["python_type"]["type"] == "int" and start["rounds"]["parameter_default"] == 3
+    assert all(known[name]["returns"] for name in known)
+
+
+def test_new_maze_is_the_same_for_the_same_seed(client: Client) -> None:
+    one, two = (client.predict(6, 11, "grown", api_name="/new_maze") for _ in range(2))
+    assert one == two != client.predict(6, 12, "grown", api_name="/new_maze")
+    assert maze.split_of(maze.paint(one["rows"]).board) == "test"
+
+
+def test_check_says_why_not(client: Client) -> None:
+    assert client.predict(ROWS, api_name="/check_maze") == {"ok": True, "reason": ""}
+    answer = client.predict(["S#..", "##..", "...G", "...."], api_name="/check_maze")
+    assert not answer["ok"] and "No route" in answer["reason"]
+
+
+def test_run_is_followed_to_its_end(client: Client) -> None:
+    job = client.predict(ROWS, api_name="/start_run")["job"]
+    pieces = follow(client, job)
+    assert [piece["running"] for piece in pieces[-1:]] == [False] and pieces[0]["head"]["size"] == 4
+    seen = fold(pieces)
+    head, steps = seen["head"], seen["steps"]
+    assert head["reason"] == "satisfied" and head["score"]["solved"] and head["route"][-1] == [2, 1]
+    assert {"think", "draw", "critique", "revise", "answer"} == {step["kind"] for step in steps.values()}
+    assert all(step["done"] for step in steps.values())
+    assert all(step[key] is None or step[key] in seen["pictures"] for step in steps.values() for key in ("image", "before"))
+    wrong = next(critique for step in steps.values() for critique in step["critiques"] if not critique["ok"])
+    assert wrong["fault"] == "no_agent" and wrong["where"] == "a1"
+
+
+def test_second_client_attaches_and_misses_nothing(url: str, client: Client) -> None:
+    job = client.predict(ROWS, api_name="/start_run")["job"]
+    whole = fold(follow(client, job))
+    for since in (0, 3, len(whole["steps"])):
+        rest = fold(follow(Client(url, verbose=False), job, since))
+        assert rest["head"] == whole["head"]
+        assert {**{i: whole["steps"][i] for i in range(max(since - 1, 0))}, **rest["steps"]} == whole["steps"]
+
+
+def test_stop_keeps_what_is_drawn() -> None:
+    model = Gated(maze_model())
+    with served(model) as address:
+        client = Client(address, verbose=False)
+        job = client.predict(ROWS, api_name="/start_run")["job"]
+        model.let(2)  # one picture and its critique
+        stream = iter(client.submit(job, 0, api_name="/follow"))
+        pieces = []
+        while len(fold(pieces)["steps"]) < 4:
+            pieces.append(next(stream))
+        client.predict(job, api_name="/stop")
+        model.let(100)
+        seen = fold([*pieces, *stream])
+    assert seen["head"]["reason"] == "stopped" and seen["steps"][1]["done"] and seen["steps"][1]["image"]
+
+
+def test_solve_returns_the_whole_trace(client: Client) -> None:
+    answer = client.predict(5, 3, api_name="/solve")
+    assert answer["solved"] and Trace.from_dict(answer["trace"]).moves == tuple(answer["moves"])
+
+
+def test_exports(client: Client) -> None:
+    job = client.predict(ROWS, api_name="/start_run")["job"]
+    follow(client, job)
+    files = {kind: base64.b64decode(client.predict(job, kind, api_name="/export")["base64"]) for kind in app.EXPORTS}
+    assert files["gif"][:4] == b"GIF8" and files["png"][:4] == b"\x89PNG"
+    text = files["json"].decode()
+    opened = client.predict(text, api_name="/open_trace")
+    assert opened["head"]["reason"] == "satisfied" and len(opened["steps"]) == len(Trace.from_json(text).steps)
+
+
+def test_branch_follows_an_edited_thought(client: Client, trace: Trace) -> None:
+    think = next(step for step in trace.steps if step.kind == "think" and step.frame == 2)
+    job = client.predict(trace.to_json(), think.id, "dead ends : c1 . grey them .", None, api_name="/branch")["job"]
+    seen = fold(follow(client, job))
+    edited = [step for step in seen["steps"].values() if step["edited"]]
+    assert [step["thought"] for step in edited] == ["dead ends : c1 . grey them ."]
+    assert len(seen["head"]["leaves"]) == 2 and len(seen["steps"]) > len(trace.steps)
+
+
+def test_foreign_and_own_pictures_are_read(client: Client) -> None:
+    for cells in (4, 6, 8):
+        board = maze.generate("test", cells, cells, None)
+        rows = list(maze.Problem(board, "x").rows)
+        for picture in (foreign.draw(board), maze.render(board), foreign.draw(board, 700)):
+            data = base64.b64encode(picture.to_png()).decode()
+            assert client.predict(data, api_name="/read_picture")["rows"] == rows
+
+
+# ---- what is refused
+
+
+def png(picture: PILImage.Image, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, str(options.pop("format", "PNG")), **options)
+    return buffer.getvalue()
+
+
+def bad_pictures() -> dict[str, tuple[bytes, str]]:
+    good = foreign.draw(maze.paint(ROWS).board).to_png()
+    frames = [PILImage.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
+    closed = maze.Board.of([[maze.WALL if kind == maze.FLOOR else kind for kind in row] for row in maze.generate("test", 2, 6).cells])
+    return {
+        "text": (b"this is no picture", "not a PNG"),
+        "empty": (b"", "empty"),
+        "truncated": (good[: len(good) // 2], "damaged"),
+        "huge": (png(PILImage.new("1", (10_000, 10_000))), "megapixels"),
+        "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "not a PNG"),
+        "gif": (png(frames[0], format="GIF", save_all=True, append_images=frames[1:]), "not a PNG"),
+        "animated png": (png(frames[0], save_all=True, append_images=frames[1:]), "animated"),
+        "animated webp": (png(frames[0], format="WEBP", save_all=True, append_images=frames[1:]), "animated"),
+        "no maze": (png(PILImage.new("RGB", (300, 300), "white")), "board"),
+        "no route": (foreign.draw(closed).to_png(), "No route"),
+    }
+
+
+@pytest.mark.parametrize("kind", bad_pictures())
+def test_bad_pictures_are_refused_with_the_reason(client: Client, kind: str) -> None:
+    data, reason = bad_pictures()[kind]
+    assert reason in refused(client, base64.b64encode(data).decode(), api_name="/read_picture")
+    assert client.predict(ROWS, api_name="/check_maze")["ok"]
+
+
+@pytest.mark.parametrize(
+    ("args", "name"),
+    [
+        ((NASTY, NASTY, NASTY), "/new_maze"), ((6, 1, NASTY), "/new_maze"), ((10**9, 1, "any"), "/new_maze"), ((6, -1, "any"), "/new_maze"),
+        ((NASTY,), "/read_picture"), ((None,), "/read_picture"), (([NASTY] * 4,), "/start_run"), ((NASTY,), "/start_run"),
+        ((ROWS, NASTY), "/start_run"), ((ROWS, "model", NASTY), "/start_run"), ((ROWS, "model", 3, NASTY), "/start_run"),
+        ((ROWS, "model", 3, 0, NASTY), "/start_run"), ((ROWS, "model", 3, 0, 1, NASTY), "/start_run"),
+        ((ROWS, "model", 1e300), "/start_run"),
+        ((["S" * 100] * 100,), "/start_run"), ((["S...", "....", "....", "...S"],), "/start_run"),
+        ((NASTY,), "/stop"), (({"a": 1},), "/stop"), ((NASTY, 0), "/follow"), (("x", NASTY), "/follow"),
+        ((NASTY, 0, NASTY, 1), "/branch"), ((NASTY,), "/open_trace"), (("recorded:../../app",), "/open_trace"),
+        (("recorded:" + NASTY,), "/open_trace"), ((NASTY, "json"), "/export"), (("x", NASTY), "/export"), ((NASTY, 1), "/solve"),
+    ],
+)  # fmt: skip
+def test_bad_values_get_a_clear_message(client: Client, args: tuple, name: str) -> None:
+    message = refused(client, *args, api_name=name)
+    assert "Traceback" not in message and not re.search("error has occurred|unexpected", message), message
+    assert len(message) < 300
+
+
+def test_nasty_thought_is_only_text(client: Client, trace: Trace) -> None:
+    job = client.predict(trace.to_json(), 0, NASTY, None, api_name="/branch")["job"]
+    seen = fold(follow(client, job))
+    assert any(step["thought"] == NASTY for step in seen["steps"].values())
+
+
+def damaged(trace: Trace) -> dict[str, str]:
+    data = trace.to_dict()
+    return {
+        "cut": trace.to_json()[:2000],
+        "no json": "{" + NASTY,
+        "list": "[1, 2]",
+        "other task": json.dumps({**data, "task": NASTY}),
+        "no steps": json.dumps({key: value for key, value in data.items() if key != "steps"}),
+        "bad picture": json.dumps({**data, "pictures": ["AAAA"] * len(data["pictures"])}),
+        "wrong parent": json.dumps({**data, "steps": [{**data["steps"][0], "parent": 5}]}),
+        "no maze": json.dumps({**data, "problem": {"rows": NASTY}}),
+        "deep": "[" * 100_000,
+    }
+
+
+@pytest.mark.parametrize("kind", ["cut", "no json", "list", "other task", "no steps", "bad picture", "wrong parent", "no maze", "deep"])
+def test_damaged_traces_are_refused(client: Client, trace: Trace, kind: str) -> None:
+    for name, args in (("/open_trace", ()), ("/export", ("gif",)), ("/branch", (0, None, 1))):
+        message = refused(client, damaged(trace)[kind], *args, api_name=name)
+        assert len(message) < 300 and "error has occurred" not in message, message
+
+
+def test_big_upload_is_refused_before_it_is_decoded() -> None:
+    with pytest.raises(BadInput, match="larger"):
+        uploads.open_picture(b"0" * (uploads.MAX_BYTES + 1))
+
+
+# ---- the model behind the page
+
+
+def test_page_is_up_before_the_model_and_runs_wait_for_it() -> None:
+    gate = Gated(maze_model())
+
+    def load() -> Gated:
+        gate.permits.acquire()
+        return gate
+
+    loading = app.Loading(load)
+    with served(loading.start()) as address:
+        client = Client(address, verbose=False)
+        assert client.predict(api_name="/status") == {"ready": False, "error": ""}
+        job = client.predict(ROWS, api_name="/start_run")["job"]
+        stream = iter(client.submit(job, 0, api_name="/follow"))
+        assert next(stream) == {"running": True, "ready": False, "words": ""}
+        gate.let(1000)
+        assert fold(list(stream))["head"]["score"]["solved"]
+
+
+def test_missing_weights_are_said_and_the_page_stays() -> None:
+    def load() -> Gated:
+        raise MissingWeights("assets/star-tiny holds no weights. Train the model.")
+
+    loading = app.Loading(load)
+    loading.start().wait_done()
+    with served(loading) as address:
+        client = Client(address, verbose=False)
+        assert "no weights" in client.predict(api_name="/status")["error"]
+        assert "no weights" in refused(client, ROWS, api_name="/start_run")
+
+
+def test_pieces_add_up_to_the_whole(trace: Trace) -> None:
+    whole = view.patch(trace)
+    sent: set[str] = set()
+    pieces, old = [], None
+    for count in range(1, len(trace.steps) + 1):
+        part = replace(trace, steps=trace.steps[:count])
+        pieces.append(view.patch(part, old, 0, sent))
+        old = part
+    seen = fold(pieces)
+    assert list(seen["steps"].values()) == whole["steps"] and seen["pictures"] == whole["pictures"]
+    assert sum(len(piece["pictures"]) for piece in pieces) == len(whole["pictures"])
+
+
+def test_pictures_lose_their_margin_but_not_their_size() -> None:
+    shown = view.picture_view(maze.paint(ROWS).image, 4)
+    picture = Image.from_png(base64.b64decode(shown["src"].partition(",")[2]))
+    assert (picture.width, picture.height) == (128, 128) and shown["agent"] == "a1" and shown["goal"] == "b3"
+
+
+# ---- the page's own files
+
+
+def texts() -> dict:
+    return json.loads((UI / "texts.json").read_text(encoding="utf-8"))
+
+
+def test_both_languages_say_everything() -> None:
+    en, zh = texts()["en"], texts()["zh"]
+    assert set(en) == set(zh)
+    places = {key: set(re.findall(r"{\w+}", en[key])) for key in en if not key.startswith("gloss")}
+    assert {key: set(re.findall(r"{\w+}", zh[key])) for key in places} == places
+
+
+def test_every_text_that_the_page_uses_is_there() -> None:
+    en = texts()["en"]
+    markup = (UI / "page.html").read_text(encoding="utf-8")
+    script = "".join(path.read_text(encoding="utf-8") for path in UI.glob("*.js"))
+    used = set(re.findall(r'data-(?:t|label)="([^"]+)"', markup)) | set(re.findall(r'\bt\("([^"]+)"', script))
+    assert used <= set(en)
+    faults = {f"fault.{kind}" for kind in maze.FAULTS}
+    assert faults <= set(en) and {f"reason.{reason}" for reason in ("satisfied", "no gain", "stopped", "failed")} <= set(en)
+
+
+def test_refusals_are_known_in_chinese() -> None:
+    patterns = [re.compile(pattern, re.DOTALL) for pattern, _ in texts()["messages"]]
+    said = []
+    for rows in (["S#..", "##..", "...G", "...."], ["....", "....", "....", "...S"], ["S..S", "....", "....", "...G"], ["SG"]):
+        with pytest.raises(BadInput) as caught:
+            maze.paint(rows)
+        said.append(str(caught.value))
+    for data, _ in bad_pictures().values():
+        with pytest.raises(BadInput) as caught:
+            uploads.board_in(uploads.open_picture(data))
+        said.append(str(caught.value))
+    for text in ("{", "{}", "[1]"):
+        with pytest.raises(BadInput) as caught:
+            Trace.from_json(text)
+        said.append(str(caught.value))
+    assert [words for words in said if not any(pattern.fullmatch(words) for pattern in patterns)] == []
+
+
+def test_page_loads_nothing_from_elsewhere(url: str) -> None:
+    page = httpx.get(url).text
+    assert app.os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
+    assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?://', page)
+    assert httpx.get(f"{url}monitoring/summary").status_code in (403, 404)
+    data = json.loads(re.search(r'<script type="application/json" id="think-data">(.*?)</script>', page, re.DOTALL)[1])
+    assert data["settings"]["rounds"]["high"] == 20 and maze.paint(data["board"])
+
+
+def test_markup_has_no_template_marks() -> None:
+    assert not re.search(r"\$\{|\{\{|`|\\", (UI / "page.html").read_text(encoding="utf-8"))
