@@ -23,25 +23,22 @@ import binascii
 import functools
 import json
 import logging
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import AsyncIterator, Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from agents import uploads, view
-from agents.events import Event
 from agents.jobs import Jobs
-from agents.loop import DrawAgent
 from agents.settings import Settings
 from agents.tasks import TASKS
 from agents.trace import Trace, branch
 from agents.trace_file import MAX_BYTES
+from agents.waiting import Loading, Patient, loaded
 from unimm.errors import BadInput, ModelUnavailable, UnimmError
 from unimm.model import UnifiedModel
-from unimm.worker import Worker
 
 ASSETS = Path(__file__).parent / "assets"
 SPLIT = "test"  # new mazes have wall layouts that the model never saw in training
@@ -51,68 +48,6 @@ SECONDS = 600.0  # a run's budget here: visitors wait for one another
 LOOK_EVERY = 0.04
 
 log = logging.getLogger("app")
-
-
-class Loading:
-    """A model that gets ready in a thread of its own, while the page is already up."""
-
-    def __init__(self, load: Callable[[], UnifiedModel]) -> None:
-        self._load, self._done = load, threading.Event()
-        self._model: UnifiedModel | None = None
-        self._error = ""
-
-    def start(self) -> Loading:
-        threading.Thread(target=self._run, name="load", daemon=True).start()
-        return self
-
-    def _run(self) -> None:
-        try:
-            self._model = Worker(self._load())
-        except (UnimmError, OSError, ImportError) as error:
-            log.error("The model could not be loaded: %s", error)
-            self._error = f"The embedded model could not be loaded: {error} Recorded runs can still be watched."
-        finally:
-            self._done.set()
-
-    def wait_done(self) -> None:
-        """Return when loading is over, well or ill."""
-        self._done.wait()
-
-    @property
-    def ready(self) -> bool:
-        return self._done.is_set()
-
-    @property
-    def error(self) -> str:
-        return self._error
-
-    def wait(self, seconds: float) -> UnifiedModel | None:
-        """The model, or None where it is not ready within the time; raises ``ModelUnavailable`` where it cannot be had."""
-        self._done.wait(seconds)
-        if self.ready and self._model is None:
-            raise ModelUnavailable(self._error or "The embedded model could not be loaded.")
-        return self._model
-
-
-def loaded(model: UnifiedModel) -> Loading:
-    """A model that is there already."""
-    loading = Loading(lambda: model)
-    loading._run()
-    return loading
-
-
-@dataclass(frozen=True)
-class Patient:
-    """An agent that waits for its model, so that the wait does not count as time of the run."""
-
-    model: Loading
-    settings: Settings
-
-    def events(self, given: Any, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
-        while (model := self.model.wait(0.2)) is None:
-            if stop():
-                raise ModelUnavailable("Stopped before the model was ready.")
-        yield from DrawAgent(model, TASKS["maze"], self.settings).events(given, stop)
 
 
 # ---- what comes in
@@ -279,7 +214,7 @@ class Desk:
             picture = given.image if hasattr(given, "image") else given.trace.start
             if sizes and picture.width not in sizes:
                 raise BadInput(f"This model draws boards of {self.task.sizes[0]} to {self.task.sizes[-1]} cells a side.")
-        return self.jobs.start(Patient(self.model, settings), given)
+        return self.jobs.start(Patient(self.model, self.task, settings), given)
 
     def _trace(self, source: Any) -> Trace:
         source = _text(source, "source", MAX_BYTES)

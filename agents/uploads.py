@@ -17,6 +17,7 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_BYTES = 10 * 2**20
 MAX_PIXELS = 16_000_000
 SIDE = 640
+_SMALL = 288  # px a side are enough to tell boards of 4 to 16 cells apart
 _LETTERS = {"#": maze.WALL, "S": maze.AGENT, "G": maze.GOAL, "SG": maze.AGENT_ON_GOAL}
 _PLAIN = {maze.GREY: maze.FLOOR, maze.TRAIL: maze.FLOOR}
 
@@ -63,6 +64,9 @@ def board_in(picture: Image) -> maze.Problem:
 
 def _size_in(picture: Image) -> int:
     """Cells a side of a foreign board: the size at which the board that is read, drawn again, looks most like the picture."""
+    small = picture.to_pil()
+    small.thumbnail((_SMALL, _SMALL), PILImage.Resampling.NEAREST)  # no blended colours at the borders
+    picture = Image.from_pil(small)
     box = foreign.find_box(picture)
     area = picture.to_pil().crop((box.left, box.top, box.left + box.side, box.top + box.side))
 

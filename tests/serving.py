@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+import httpx
 
 import app
 from agents import scripted
@@ -51,6 +54,19 @@ class Gated:
     def stream(self, document: Document, want: Want, options: Options = Options()) -> Iterator[ModelEvent]:
         self.permits.acquire()
         yield from self.model.stream(document, want, options)
+
+
+def stream(url: str, name: str, *args: Any) -> Iterator[Any]:
+    """What an endpoint yields, piece by piece as it comes, by the plain HTTP that the page itself speaks."""
+    with httpx.Client(base_url=url, timeout=None) as http:
+        event_id = http.post(f"gradio_api/call/{name}", json={"data": list(args)}).json()["event_id"]
+        with http.stream("GET", f"gradio_api/call/{name}/{event_id}") as answer:
+            event = ""
+            for line in answer.iter_lines():
+                event = line.removeprefix("event: ") if line.startswith("event: ") else event
+                if line.startswith("data: ") and event in ("generating", "complete"):
+                    yield json.loads(line.removeprefix("data: "))[0]
+                assert not (line.startswith("data: ") and event == "error"), line
 
 
 def fold(pieces: list[dict[str, Any]]) -> dict[str, Any]:

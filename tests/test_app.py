@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,7 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image as PILImage
-from serving import Gated, fold, served, slipping
+from serving import Gated, fold, served, slipping, stream
 
 import app
 from agents import uploads, view
@@ -49,7 +50,9 @@ def trace() -> Trace:
 
 
 def follow(client: Client, job: str, since: int = 0) -> list[dict]:
-    return list(client.submit(job, since, api_name="/follow"))
+    task = client.submit(job, since, api_name="/follow")
+    task.result()
+    return task.outputs()
 
 
 def refused(client: Client, *args: object, api_name: str) -> str:
@@ -112,13 +115,13 @@ def test_stop_keeps_what_is_drawn() -> None:
         client = Client(address, verbose=False)
         job = client.predict(ROWS, api_name="/start_run")["job"]
         model.let(2)  # one picture and its critique
-        stream = iter(client.submit(job, 0, api_name="/follow"))
+        coming = stream(address, "follow", job, 0)
         pieces = []
         while len(fold(pieces)["steps"]) < 4:
-            pieces.append(next(stream))
+            pieces.append(next(coming))
         client.predict(job, api_name="/stop")
         model.let(100)
-        seen = fold([*pieces, *stream])
+        seen = fold([*pieces, *coming])
     assert seen["head"]["reason"] == "stopped" and seen["steps"][1]["done"] and seen["steps"][1]["image"]
 
 
@@ -164,6 +167,7 @@ def png(picture: PILImage.Image, **options: object) -> bytes:
     return buffer.getvalue()
 
 
+@cache
 def bad_pictures() -> dict[str, tuple[bytes, str]]:
     good = foreign.draw(maze.paint(ROWS).board).to_png()
     frames = [PILImage.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
@@ -182,7 +186,10 @@ def bad_pictures() -> dict[str, tuple[bytes, str]]:
     }
 
 
-@pytest.mark.parametrize("kind", bad_pictures())
+BAD_PICTURES = ("text", "empty", "truncated", "huge", "svg", "gif", "animated png", "animated webp", "no maze", "no route")
+
+
+@pytest.mark.parametrize("kind", BAD_PICTURES)
 def test_bad_pictures_are_refused_with_the_reason(client: Client, kind: str) -> None:
     data, reason = bad_pictures()[kind]
     assert reason in refused(client, base64.b64encode(data).decode(), api_name="/read_picture")
@@ -257,10 +264,10 @@ def test_page_is_up_before_the_model_and_runs_wait_for_it() -> None:
         client = Client(address, verbose=False)
         assert client.predict(api_name="/status") == {"ready": False, "error": ""}
         job = client.predict(ROWS, api_name="/start_run")["job"]
-        stream = iter(client.submit(job, 0, api_name="/follow"))
-        assert next(stream) == {"running": True, "ready": False, "words": ""}
+        coming = stream(address, "follow", job, 0)
+        assert next(coming) == {"running": True, "ready": False, "words": ""}
         gate.let(1000)
-        assert fold(list(stream))["head"]["score"]["solved"]
+        assert fold(list(coming))["head"]["score"]["solved"]
 
 
 def test_missing_weights_are_said_and_the_page_stays() -> None:
@@ -341,7 +348,9 @@ def test_page_loads_nothing_from_elsewhere(url: str) -> None:
     assert app.os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
     assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?://', page)
     assert httpx.get(f"{url}monitoring/summary").status_code in (403, 404)
-    data = json.loads(re.search(r'<script type="application/json" id="think-data">(.*?)</script>', page, re.DOTALL)[1])
+    head = httpx.get(f"{url}config").json()["head"]
+    assert "http" not in re.sub(r"http://www\.w3\.org/2000/svg", "", head)
+    data = json.loads(re.search(r'<script type="application/json" id="think-data">(.*?)</script>', head, re.DOTALL)[1])
     assert data["settings"]["rounds"]["high"] == 20 and maze.paint(data["board"])
 
 

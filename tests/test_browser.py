@@ -182,6 +182,13 @@ def test_paint_by_mouse_and_keys(url: str, visit: Callable[..., Any]) -> None:
     assert cells.nth(10).get_attribute("aria-label") == "c3: Goal" and cells.nth(15).get_attribute("aria-label") == "d4: Floor"
     run(page)
     assert "correct" in page.inner_text("#answer-verdict")
+    shown = page.locator("#timeline .item").count()
+    cells.nth(6).focus()
+    page.keyboard.press("w")
+    page.wait_for_selector("#board-word.bad")
+    page.click("#run")
+    page.wait_for_selector("#notice:not([hidden])")
+    assert page.locator("#timeline .item").count() == shown and page.is_visible("#answer")
 
 
 def test_branch_from_a_thought(url: str, visit: Callable[..., Any]) -> None:
@@ -231,10 +238,11 @@ def test_dark_follows_the_system_and_the_switch(url: str, visit: Callable[..., A
 def test_phone_width(url: str, visit: Callable[..., Any]) -> None:
     page = visit(url, viewport={"width": 390, "height": 844}, device_scale_factor=2, has_touch=True, locale="zh-CN", color_scheme="dark")
     run(page)
+    page.evaluate("scrollTo(0, 0)")
+    shot(page, "phone", full=False)
     for summary in ("#settings", "#inside", "#branch", "#keep"):
         page.click(f"{summary} > summary")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    shot(page, "phone", full=False)
     shot(page, "phone-whole")
 
 

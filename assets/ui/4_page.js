@@ -1,6 +1,6 @@
 /* The page as a whole: starting and following runs, keeping and opening them, keys, languages, light and dark. */
 
-const run = { job: null, turn: 0, state: "idle" };
+const run = { job: null, turn: 0, state: "idle", starting: false, ready: true };
 const isRunning = () => run.state === "running";
 
 function setState(state) {
@@ -10,19 +10,19 @@ function setState(state) {
   $("stop").disabled = state !== "running";
   if (focus) $(state === "running" ? "stop" : "run").focus();
   for (const id of ["save-json", "save-gif", "save-png"]) $(id).disabled = !view.source || state === "running";
-  $("bar").classList.toggle("wait", state === "running" && !view.steps.length);
+  $("bar").classList.toggle("wait", state === "running" && (run.starting || !view.steps.length));
   showProgress();
   showBranch(view.path[view.at]);
 }
 
 function showProgress(key = null, values = {}) {
   const { head, path } = view;
-  const at = Math.max(0, path.length - 1);
+  const at = run.starting ? 0 : Math.max(0, path.length - 1);
   const redraws = path.filter((step) => step.kind === "revise").length;
   const all = Math.max(at, 3 * (head?.total ?? 0) + 2 + 2 * redraws);
   let text = "";
   if (key) text = t(key, values);
-  else if (run.state === "running") text = at ? t("progress.step", { at, all, doing: t(`doing.${path[at].kind}`) }) : t(run.ready === false ? "progress.model" : "progress.start");
+  else if (run.state === "running") text = at ? t("progress.step", { at, all, doing: t(`doing.${path[at].kind}`) }) : t(run.ready === false && !run.starting ? "progress.model" : "progress.start");
   else if (head?.reason) text = [t("progress.done", { reason: t(`reason.${head.reason}`) }), head.reason === "failed" ? told(head.words) : ""].filter(Boolean).join(". ");
   if ($("progress").textContent !== text) $("progress").textContent = text;
   const share = run.state !== "running" ? (head?.reason ? 100 : 0) : at ? 100 * at / all : 0;
@@ -34,21 +34,29 @@ function showProgress(key = null, values = {}) {
 function startRun() {
   return attempt(async () => {
     if (maker.reason) throw new Refused(maker.reason);
-    beginView();
-    try {
-      const { job } = await call("start_run", maker.rows, ...settingsList());
-      attach(job);
-    } catch (error) {
-      setState("idle");
-      showAll();
-      throw error;
-    }
+    await begin("start_run", maker.rows, ...settingsList());
   });
+}
+
+/** Ask for a run; what is shown stays until the run is there, and where it is refused nothing is lost. */
+async function begin(name, ...args) {
+  pause();
+  const before = run.state;
+  run.starting = true;
+  setState("running");
+  try {
+    attach((await call(name, ...args)).job);
+  } catch (error) {
+    run.starting = false;
+    setState(before);
+    throw error;
+  }
 }
 
 function beginView() {
   run.turn += 1;
   run.job = null;
+  run.starting = false;
   clearView("run");
   view.follow = true;
   view.mode = "after";
@@ -57,7 +65,7 @@ function beginView() {
 }
 
 function attach(job) {
-  if (run.job !== null || view.origin !== "run" || view.head) beginView();
+  beginView();
   run.job = job;
   view.source = job;
   history.replaceState(null, "", `#run=${job}`);
@@ -109,8 +117,7 @@ function branchRun() {
     const edited = step?.kind === "think" && $("branch-thought").value.trim() !== step.thought.trim();
     const target = edited ? step : item;
     const seed = $("branch-seed").value === "" ? null : Number($("branch-seed").value);
-    const { job } = await call("branch", view.source, target.id, edited ? $("branch-thought").value : null, seed, ...settingsList().slice(0, 4));
-    attach(job);
+    await begin("branch", view.source, target.id, edited ? $("branch-thought").value : null, seed, ...settingsList().slice(0, 4));
   });
 }
 
