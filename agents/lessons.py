@@ -99,12 +99,12 @@ def understanding_lesson(rng: random.Random, boards: Iterator[maze.Board]) -> Le
         shown += [after, maze.corrupt(rng, board, after)]
         branches += [_judging(number, board, shown[number]) for number in (1, 2)]
     chance = rng.random()
-    if chance < 0.2:
+    if chance < 0.15:
         branches.append(Branch(maze.INSTRUCTIONS["describe"], maze.describe_words(board)))
-    elif chance < 0.45 and maze.route(board):
+    elif chance < 0.35 and maze.route(board):
         branches.append(Branch(maze.INSTRUCTIONS["route"], maze.route_words(board)))
-    elif chance < 0.65:
-        moves = rng.choices(list(maze.MOVES), k=min(rng.randint(1, 12) + rng.randint(0, 1) * rng.randint(0, 28), 40))
+    else:
+        moves = rng.choices(list(maze.MOVES), k=rng.randint(1, 26))
         branches.append(Branch(maze.walked_words(moves), maze.answer_words(moves), alone=True))
     judged = [np.full(maze.canvas_cells(board.n) ** 2, IGNORED)] + [_wrong_cells(board, after, picture) for picture in shown[1:]]
     return Lesson(np.stack([maze.render_cells(picture) for picture in shown]), (0,), tuple(branches), np.stack([_states(p) for p in shown]),

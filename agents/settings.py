@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from unimm.errors import BadInput
-from unimm.model import option
+from unimm.model import check_bounds, option
 
 Steer = Literal["model", "program", "both"]
 
@@ -32,12 +32,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.steer not in get_args(Steer):
             raise BadInput(f"steer must be one of {', '.join(get_args(Steer))}, not {str(self.steer)[:40]!r}.")
-        for row in fields(self):
-            value, meta = getattr(self, row.name), row.metadata
-            if "low" in meta:
-                whole = isinstance(row.default, float) or isinstance(value, int)
-                if isinstance(value, bool) or not isinstance(value, (int, float)) or not whole or not meta["low"] <= value <= meta["high"]:
-                    raise BadInput(f"{row.name} must lie between {meta['low']} and {meta['high']}, not {str(value)[:40]!r}.")
+        check_bounds(self)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -33,7 +33,7 @@ from unimm.train.data import Lesson, Teacher
 from unimm.train.drawing import DrawingTrainer, trains_drawing
 from unimm.train.loop import StagePlan, run_stage
 from unimm.train.understanding import UnderstandingTrainer
-from unimm.train.vq import VQTrainer, vq_loss
+from unimm.train.vq import VQTrainer, drop_twins, vq_loss
 
 RECIPE = Path(__file__).parent.parent / "assets" / "star-tiny" / "recipe.json"
 
@@ -163,6 +163,8 @@ def carry_over(star: Star, out: Path, stage: str) -> list[str]:
         if checkpoint.exists():
             state = torch.load(checkpoint, map_location="cpu", weights_only=True)["module"]
             star.load_state_dict(_own_part(earlier, state), strict=False)
+            if earlier == "vq":
+                drop_twins(star.pixel_encoder.quantize.embedding.weight)
             found.append(earlier)
     return found
 
@@ -183,6 +185,20 @@ def export(star: Star, config: StarConfig, teacher: Teacher, folder: Path) -> No
     save_sharded({name: value.to(torch.bfloat16) for name, value in star.state_dict().items()}, folder)
     (folder / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n")
     teacher.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+
+
+def history(out: Path, recipe: dict[str, Any]) -> dict[str, Any]:
+    """What training took, from the metrics in ``out``: minutes, steps, examples seen and last held-out metrics of each stage."""
+    stages: dict[str, dict[str, Any]] = {}
+    for line in (out / "metrics.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        stage = stages.setdefault(row["stage"], {})
+        if "spent" in row:
+            examples = row["step"] * recipe["stages"][row["stage"]]["batch"]
+            stage |= {"minutes": round(row["spent"] / 60, 1), "steps": row["step"], "examples": examples}
+        if "held_out" in row:
+            stage["held_out"] = {name: round(value, 4) for name, value in row["held_out"].items()}
+    return {"seed": recipe["seed"], "machine": platform.machine(), "threads": torch.get_num_threads(), "stages": stages}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -207,6 +223,7 @@ def main(arguments: list[str] | None = None) -> None:
         plan, trainer = PLANS[stage](course)
         print(json.dumps(run_stage(plan, trainer, options.out, options.resume, recipe["seed"])))
     export(star, config, teacher, options.out / "model")
+    (options.out / "model" / "training.json").write_text(json.dumps(history(options.out, recipe), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,16 @@ def option(default: Any, low: float, high: float, help: str) -> Any:
     return field(default=default, metadata={"low": low, "high": high, "help": help})
 
 
+def check_bounds(record: Any) -> None:
+    """Raise ``BadInput`` for a field of a dataclass that is out of the bounds in its metadata, or no number of its kind."""
+    for row in fields(record):
+        value, meta = getattr(record, row.name), row.metadata
+        if "low" in meta:
+            number = isinstance(value, (int, float) if isinstance(row.default, float) else int) and not isinstance(value, bool)
+            if not number or not meta["low"] <= value <= meta["high"]:
+                raise BadInput(f"{row.name} must lie between {meta['low']} and {meta['high']}, not {str(value)[:40]!r}.")
+
+
 @dataclass(frozen=True)
 class Options:
     """How to sample. Shared by all models; a model's own dataclass may add fields."""
@@ -48,10 +58,7 @@ class Options:
     speculative: bool = field(default=True, metadata={"help": "Check the source's tokens in runs instead of one by one."})
 
     def __post_init__(self) -> None:
-        for row in fields(self):
-            value, meta = getattr(self, row.name), row.metadata
-            if "low" in meta and not (isinstance(value, (int, float)) and meta["low"] <= value <= meta["high"]):
-                raise BadInput(f"{row.name} must lie between {meta['low']} and {meta['high']}, not {value!r}.")
+        check_bounds(self)
 
 
 @runtime_checkable

@@ -148,6 +148,8 @@ _GROUND = (FLOOR, GREY, TRAIL)
 _MISTAKES: tuple[Mistake, ...] = (
     lambda rng, before, after: _flip(rng, after, (WALL,), (FLOOR, FLOOR, GREY, TRAIL, GOAL), after.agent),
     lambda rng, before, after: _flip(rng, after, (FLOOR, GREY, TRAIL), (WALL,), after.agent),
+    lambda rng, before, after: _flip(rng, after, (WALL,), (FLOOR, GREY)),
+    lambda rng, before, after: _flip(rng, after, (FLOOR, GREY), (WALL,)),
     lambda rng, before, after: _flip(rng, after, tuple(range(7)), (MARGIN,)),
     lambda rng, before, after: _flip(rng, after, tuple(range(7)), tuple(range(7))),
     lambda rng, before, after: _flip(rng, after, (FLOOR, GREY), (TRAIL,), after.agent),

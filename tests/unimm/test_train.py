@@ -19,7 +19,7 @@ from unimm.train.data import Batch, Branch, Lesson, Teacher
 from unimm.train.drawing import DrawingTrainer, trains_drawing
 from unimm.train.loop import StagePlan, rate_at, run_stage
 from unimm.train.understanding import UnderstandingTrainer
-from unimm.train.vq import FREE_STEPS, VQTrainer, vq_loss
+from unimm.train.vq import FREE_STEPS, VQTrainer, drop_twins, vq_loss
 
 TEACHER = Teacher(toy_config(), word_tokenizer(vocabulary.words()))
 
@@ -103,6 +103,16 @@ def test_every_stage_can_overfit_a_batch() -> None:
     trainer.steps += FREE_STEPS - 60  # 60 steps as a plain autoencoder, then 20 with codes
     assert falling(fit(trainer, torch.from_numpy(next(lessons.picture_batches(0, 4))), 80, vq_loss))
     assert (trainer.idle < 30).float().mean() > 0.5
+
+
+def test_of_twin_codes_one_stays_in_use() -> None:
+    vq = VQModel(toy_config().vq)
+    table = vq.quantize.embedding.weight.detach()
+    table[5], table[9] = table[2] + 1e-3, table[2] - 1e-3
+    z = table[[2, 5, 9, 7]].T[None, :, :, None].clone()
+    assert drop_twins(table) == 2
+    assert vq.nearest(z)[0].tolist() == [2, 2, 2, 7]
+    assert drop_twins(table) == 0
 
 
 class Line(torch.nn.Module):

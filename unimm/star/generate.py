@@ -51,7 +51,7 @@ class StarModel:
     def capabilities(self) -> Capabilities:
         side = self.config.picture * self.config.scale
         return Capabilities(
-            understand=True, generate=True, edit=True, interleave=True, latents=True, image_sizes=(side, side * 3 // 2, side * 2),
+            understand=True, generate=True, edit=True, interleave=True, latents=True, image_sizes=(side,),
             licence="Apache-2.0", weights="assets/star-tiny", memory_gb=dict(self.config.memory_gb),
         )  # fmt: skip
 

@@ -15,6 +15,8 @@ from unimm.star.layout import SEEN, SOURCE, Layout
 from unimm.star.tokenizer import SPECIAL
 
 IGNORED = -100
+FIRST_WEIGHT = 5.0
+"""Weight of a reply's first token: the verdict hangs on it."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class Teacher:
             if not forget:
                 for place in range(first, len(layout) - 1):
                     labels[place] = layout.ids[place + 1]
-                    weights[place] = 2.0 if place == first else 1.0
+                    weights[place] = FIRST_WEIGHT if place == first else 1.0
             if branch.target >= 0:
                 drawing = (branch.source, branch.target)
                 if branch.source >= 0:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from unimm.star.backbone import decode
 from unimm.star.layout import SEEN
 from unimm.star.model import Star, pictures_to_pixels
 from unimm.train.data import IGNORED, Batch, branch_mask
@@ -29,7 +30,7 @@ class UnderstandingTrainer(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Loss over the replies and the cells' labels."""
-        tokens, hidden = self._hidden(batch)
+        tokens, hidden, early = self._hidden(batch)
         speaks = batch.labels != IGNORED
         logits = self.star.word_logits(hidden[speaks]).float()
         words = F.cross_entropy(logits, batch.labels[speaks], reduction="none")
@@ -39,22 +40,27 @@ class UnderstandingTrainer(nn.Module):
         loss, numbers = text + 0.3 * states, {"text": text.item(), "states": states.item()}
         numbers["right"] = (logits.argmax(-1) == batch.labels[speaks]).float().mean().item()
         if (batch.faults != IGNORED).any():
-            faults = self._faults(hidden, batch)
-            loss, numbers["faults"] = loss + 0.5 * faults, faults.item()
+            last, before = self._faults(hidden, batch), self._faults(early, batch)
+            loss, numbers["faults"], numbers["early_faults"] = loss + 0.5 * last + before, last.item(), before.item()
         return loss, numbers
 
     def replies(self, batch: Batch) -> Tensor:
         """The likeliest next id at every position [B, L], the right words before it given."""
         return self.star.word_logits(self._hidden(batch)[1]).argmax(-1)
 
-    def _hidden(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Vision tokens [B, slots, hidden] and last hidden states [B, L, hidden]."""
+    def _hidden(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Vision tokens [B, slots, hidden], last hidden states [B, L, hidden], and those two layers before.
+
+        What a cell's own position knows only at the end comes too late for the verdict that has to look at it.
+        """
         pixels = pictures_to_pixels(rearrange(batch.pictures, "b k h w c -> (b k) h w c"))
         seen = self.star.see(blemished(pixels) if self.training else pixels)
         tokens = rearrange(seen, "(b k) l d -> b (k l) d", b=len(batch.ids))
         embeds = self.star.embed(batch.ids, batch.kind, batch.slot, batch.cell, batch.columns, tokens, None)
         mask = branch_mask(batch.segment).to(torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32)
-        return tokens, self.star.understand(embeds, batch.position, mask)
+        out = decode(self.star.base.model.language_model, embeds, batch.position, mask, output_hidden_states=True)
+        early = F.rms_norm(out.hidden_states[-3], (self.star.hidden,))
+        return tokens, out.last_hidden_state, early
 
     def _faults(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Cross entropy of "this cell is wrong" where a picture is judged against the one before it."""

@@ -62,6 +62,29 @@ class VQTrainer(nn.Module):
             self.idle[dead] = 0
 
 
+NOWHERE = 1e4
+"""Where every entry of a code lies that is never to be the nearest one."""
+
+
+@torch.no_grad()
+def drop_twins(table: Tensor, closeness: float = 0.05) -> int:
+    """Take codes out of use, in place, that lie all but on top of an earlier one; returns how many.
+
+    Revival puts codes beside patches that are frequent already; of such twins one is enough, and with one alone a
+    drawn patch reads back as the code that drew it. ``closeness`` is a share of the median length of a code [codes, dim].
+    """
+    alive = table.abs().amax(1) < NOWHERE / 2
+    distance = torch.cdist(table, table) < closeness * table[alive].norm(dim=1).median()
+    kept = alive.clone()
+    for code in alive.nonzero().flatten().tolist():
+        if kept[code]:
+            twins = distance[code] & kept
+            twins[: code + 1] = False
+            kept &= ~twins
+    table[alive & ~kept] = NOWHERE
+    return int((alive & ~kept).sum())
+
+
 def vq_loss(trainer: nn.Module, batch: Any) -> tuple[Tensor, dict[str, float]]:
     """Loss of a batch of uint8 pictures [B, H, W, 3]."""
     return trainer(pictures_to_pixels(torch.as_tensor(batch)))
