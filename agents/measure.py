@@ -103,7 +103,8 @@ def measure(exam: Exam, model: UnifiedModel, unit: Unit) -> Record:
             runs[name] = _drawn(task, problem, memo, exam.settings(name))
     if "direct" in exam.conditions:
         runs["direct"] = _direct(task, problem, memo)
-    return head | {"id": problem.id, "runs": {name: runs[name] for name in CONDITIONS if name in runs}}
+    named = {"id": problem.id, "layout": LAYOUTS[task.name](problem)}
+    return head | named | {"runs": {name: runs[name] for name in CONDITIONS if name in runs}}
 
 
 def _direct(task: Task, problem: Any, memo: Memo) -> Record:
@@ -190,6 +191,8 @@ def _maze_moment(rng: random.Random, problem: maze.Problem) -> Moment:
 
 MOMENTS: dict[str, Callable[[random.Random, Any], Moment]] = {"maze": _maze_moment}
 """Task -> what its critic is examined on."""
+LAYOUTS: dict[str, Callable[[Any], str]] = {"maze": lambda problem: maze.canonical(problem.board)[:16]}
+"""Task -> what problems have in common that differ in little else: boards with the same walls, turned, mirrored, other start and goal."""
 
 
 def _judged(exam: Exam, task: Task, model: UnifiedModel, unit: Unit) -> Iterator[Record]:

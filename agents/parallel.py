@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import queue
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -57,9 +58,13 @@ def _load(load: Load, name: str) -> UnifiedModel:
 
 
 def _there(work: Work, pieces: Sequence[Any], load: Load, name: str, results: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
+    parent = multiprocessing.parent_process()
     try:
         for result in _here(work, pieces, load, name):
             results.put((True, result))
+            if parent is not None and not parent.is_alive():
+                return
     except UnimmError as error:
         results.put((False, error))
     except Exception as error:  # not every exception can be pickled; its words always can

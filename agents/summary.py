@@ -38,7 +38,7 @@ def _condition(runs: Rows) -> dict[str, Any]:
     unchanged = sum(run["unchanged"] for run in runs)
     return summary | {
         "legal": share(run["legal"] for run in runs).to_dict(), "pictures": mean(run["pictures"] for run in runs),
-        "redraws": mean(run["redraws"] for run in runs), "redraws_a_picture": _ratio(sum(run["redraws"] for run in runs), drawn),
+        "redraws": mean(run["redraws"] for run in runs),
         "seconds_a_picture": _ratio(sum(run["seconds"] for run in runs), drawn),
         "seconds_a_drawing": _ratio(sum(run["drawing_seconds"] for run in runs), drawn),
         "unchanged_identical": _ratio(sum(run["identical"] for run in runs), unchanged), "unchanged_cells": unchanged,
@@ -93,15 +93,15 @@ def _boards_table(boards: dict[str, Any]) -> str:
     for size, conditions in boards.items():
         for name, row in conditions.items():
             rows.append((
-                size if size == "all" else f"{size}x{size}", NAMES[name], str(row["n"]), _share(row["success"]), _share(row["answer_right"]),
-                _share(row.get("legal")), _number(row.get("pictures"), 1), _number(row.get("redraws"), 2),
+                size if size == "all" else f"{size}x{size}", NAMES[name], str(row["n"]), _share(row["success"]),
+                _share(row["answer_right"]), _share(row.get("legal")), _number(row.get("pictures"), 1), _number(row.get("redraws"), 2),
                 _number(row.get("seconds_a_drawing"), 3), _number(row.get("seconds_a_picture"), 3), _number(row["seconds_a_maze"], 2),
                 percent(row.get("unchanged_identical")),
             ))  # fmt: skip
     notes = (
-        "Intervals are 95 % (Wilson). Solved: every frame legal, the goal reached, and the answer names the moves drawn (direct: the answer "
-        "leads to the goal). s/drawing: the model drawing one picture; s/picture: the whole run over all pictures drawn, thinking, judging "
-        "and redraws included."
+        "Intervals are 95 % (Wilson). Solved: every frame legal, the goal reached, and the answer names the moves drawn (direct: the "
+        "answer leads to the goal). s/drawing: the model drawing one picture; s/picture: the whole run over all pictures drawn, thinking, "
+        "judging and redraws included."
     )
     return f"{_markdown(head, rows)}\n\n{notes}"
 
@@ -113,9 +113,10 @@ def _own_pictures(conditions: dict[str, Any]) -> str:
     wrong = counts.get("wrong_passed", 0) + counts.get("wrong_refused", 0)
     if not right + wrong:
         return ""
+    passed, refused = wilson(counts["right_passed"], right), wilson(counts["wrong_refused"], wrong)
     return (
-        f"On its own drawings (self-critique) the model passes {_share(wilson(counts['right_passed'], right).to_dict())} % of {right} right "
-        f"ones and refuses {_share(wilson(counts['wrong_refused'], wrong).to_dict())} % of {wrong} wrong ones."
+        f"On its own drawings (self-critique) the model passes {passed} % of {right} right ones and refuses {refused} % of {wrong} wrong "
+        "ones."
     )
 
 

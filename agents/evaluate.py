@@ -1,0 +1,259 @@
+"""Measure a model: ``python -m agents.evaluate --task maze --split test --n 200 --json OUT``.
+
+With ``--suite uni-mmmu`` it runs and scores that benchmark instead (``agents.uni_mmmu``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from agents import uni_mmmu, uni_mmmu_score
+from agents.measure import CONDITIONS, Exam, Record, measure, units
+from agents.parallel import Load, run_all
+from agents.run import load_model
+from agents.summary import summarise, tables
+from agents.tasks import TASKS
+from unimm.errors import BadInput, UnimmError
+
+VERSION = 1
+
+
+def parser() -> argparse.ArgumentParser:
+    as_it_is = argparse.RawDescriptionHelpFormatter
+    flags = argparse.ArgumentParser(prog="python -m agents.evaluate", description=__doc__, formatter_class=as_it_is)
+    both, own, suite = flags, flags.add_argument_group("problems of our own"), flags.add_argument_group("a benchmark (--suite)")
+    both.add_argument("--model", default="star-tiny", help="a model's name, or a folder with its weights (default: star-tiny)")
+    both.add_argument("--seed", type=int, default=0, help="which problems are drawn, and the seed of the drawings (default: 0)")
+    both.add_argument("--jobs", type=int, default=2, help="processes, of one thread each (default: 2)")
+    both.add_argument("--json", type=Path, help="file for all numbers and records")
+    both.add_argument("--temperature", type=float, default=0.0, help="of the first drawing of each picture (default: 0)")
+    own.add_argument("--task", choices=sorted(TASKS), default="maze")
+    own.add_argument("--split", default="test", help="train, val or test: the layouts of test are held out (default: test)")
+    own.add_argument("--n", type=int, default=200, help="problems PER BOARD SIZE (default: 200); also the cases of --make-data")
+    own.add_argument("--sizes", type=_numbers, help="board sizes, such as 6,8 (default: all that the model is trained for)")
+    own.add_argument("--conditions", type=_conditions, default=CONDITIONS, help=f"some of {','.join(CONDITIONS)} (default: all)")
+    own.add_argument("--critic-n", type=int, default=1000, help="right pictures for the critic, twice as many wrong ones (default: 1000)")
+    own.add_argument("--resume", action="store_true", help="go on with a run that was cut")
+    suite.add_argument("--suite", choices=["uni-mmmu"], help="run this benchmark")
+    suite.add_argument("--data", type=Path, help="the benchmark's folder data, or the one that holds it")
+    suite.add_argument("--tasks", default="maze", help="parts of the benchmark (default, and all there is: maze)")
+    suite.add_argument("--mode", choices=uni_mmmu.MODES, default="free",
+                       help="free: the model decides when it has arrived (default); oracle-length: as many pictures as the truth has")
+    suite.add_argument("--out", type=Path, help="folder for the benchmark's output layout; finished cases in it are not run again")
+    suite.add_argument("--limit", type=int, help="only the first so many cases")
+    suite.add_argument("--score-only", action="store_true", help="run nothing, score what is in --out (of any model)")
+    suite.add_argument("--make-data", type=Path, metavar="DIR", help="draw --n held-out boards in the benchmark's format, and stop")
+    return flags
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 6,8") from None
+
+
+def _conditions(text: str) -> tuple[str, ...]:
+    names = [name for name in text.split(",") if name]
+    if set(names) - set(CONDITIONS):
+        raise argparse.ArgumentTypeError(f"conditions are some of {','.join(CONDITIONS)}, not {text!r}")
+    return tuple(name for name in CONDITIONS if name in names)
+
+
+def exam_of(given: argparse.Namespace) -> Exam:
+    """The exam that the flags ask for; raises ``BadInput``."""
+    task = TASKS[given.task]
+    if given.split not in task.splits:
+        raise BadInput(f"The task {task.name} has the splits {', '.join(task.splits)}, not {given.split!r}.")
+    if min(given.n, given.critic_n) < 0 or given.jobs < 1 or not 0 <= given.seed < 2**31:
+        raise BadInput("--n and --critic-n are 0 or more, --jobs is at least 1, --seed is 0 to 2147483647.")
+    exam = Exam(task.name, given.split, given.n, given.sizes or task.sizes, given.seed, given.temperature, given.conditions, given.critic_n)
+    exam.settings("self")  # refuses a temperature out of bounds
+    for size in exam.sizes:
+        task.problem(exam.split, 0, size)  # refuses a size that the task does not have
+    return exam
+
+
+def evaluate(exam: Exam, model: str, jobs: int, load: Load, partial_file: Path | None, head: dict[str, Any], resume: bool) -> list[Record]:
+    """All records of an exam, in the order of ``units``; kept in ``partial_file`` as they come, so that a cut run can go on."""
+    work = units(exam)
+    known = _known(partial_file, head) if resume and partial_file else {}
+    todo = [unit for unit in work if unit.key not in known]
+    with tqdm(total=len(work), initial=len(work) - len(todo), unit="unit", mininterval=1.0, desc=f"{exam.task} {exam.split}") as bar:
+        for record in _kept(run_all(partial(measure, exam), todo, jobs, load, model), partial_file, head, known):
+            known[record["key"]] = record
+            bar.update()
+            own = [row["runs"]["self"]["success"] for row in known.values() if "self" in row.get("runs", {})]
+            if own:
+                bar.set_postfix_str(f"self-critique solved {sum(own)}/{len(own)}")
+    return [known[unit.key] for unit in work]
+
+
+def _kept(records: Iterator[Record], path: Path | None, head: dict[str, Any], known: dict[str, Record]) -> Iterator[Record]:
+    """Pass records on, each written to the file before."""
+    if path is None:
+        yield from records
+        return
+    with path.open("w", encoding="utf-8") as file:  # written anew: a line that was cut in two is gone
+        for row in ({"head": head}, *known.values()):
+            file.write(json.dumps(row) + "\n")
+        for record in records:
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+            yield record
+
+
+def _known(path: Path, head: dict[str, Any]) -> dict[str, Record]:
+    """Records of a run that was cut; raises ``BadInput`` where it was another run."""
+    if not path.exists():
+        return {}
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:  # the line that was being written
+            break
+    if not rows or json.loads(json.dumps(head)) != rows[0].get("head"):
+        raise BadInput(f"{path} is of a run with other flags or another model. Give the same ones, or leave out --resume to start anew.")
+    return {row["key"]: row for row in rows[1:]}
+
+
+def weights_hash(model: str) -> str:
+    """Hash over the files of a model folder, so that numbers name the weights that they belong to; "" where there is no folder."""
+    from unimm.star.generate import EMBEDDED
+
+    folder = EMBEDDED if model == "star-tiny" else Path(model)
+    digest = hashlib.sha256()
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("config.json"), *folder.glob("tokenizer.json")]) if folder.is_dir() else []
+    for path in files:
+        digest.update(f"{path.name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest() if files else ""
+
+
+def circumstances(given: argparse.Namespace) -> dict[str, Any]:
+    """What a number in a report needs beside it: command, weights, versions, machine."""
+    versions = {name: _version(name) for name in ("torch", "transformers", "numpy", "pillow", "langchain-core")}
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "command": shlex.join(["python", "-m", "agents.evaluate", *given.arguments]),
+        "model": {"name": given.model, "sha256": weights_hash(given.model)},
+        "versions": {"python": platform.python_version(), **versions},
+        "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system(), "jobs": given.jobs, "threads_a_job": 1,
+                    "load_before": load},
+    }  # fmt: skip
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def found(given: argparse.Namespace, load: Load, around: dict[str, Any]) -> None:
+    """Where a model has no files, load it here first: one clear error at once, instead of one from every process."""
+    if not around["model"]["sha256"]:
+        load(given.model)
+
+
+def run_exam(given: argparse.Namespace, load: Load, show: Callable[[str], None]) -> None:
+    """Measure, print the tables, write the file."""
+    exam = exam_of(given)
+    around = circumstances(given)
+    if given.resume and given.json is None:
+        raise BadInput("--resume needs the --json file of the run that was cut.")
+    found(given, load, around)
+    if given.json:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = given.json.with_name(given.json.name + ".partial.jsonl") if given.json else None
+    head = {"version": VERSION, "exam": exam.to_dict(), "model": around["model"]}
+    records = evaluate(exam, given.model, given.jobs, load, unfinished, head, given.resume)
+    summary = summarise(records)
+    layouts = {size: [row["layout"] for row in records if row["kind"] == "solve" and row["size"] == size] for size in exam.sizes}
+    real = {str(size): {"problems": len(rows), "layouts": len(set(rows))} for size, rows in layouts.items()}
+    if exam.conditions:
+        counts = ", ".join(f"{size}x{size}: {row['problems']} of {row['layouts']} layouts" for size, row in real.items())
+        show(f"{exam.task}, split {exam.split}, seed {exam.seed}: {exam.n} problems PER BOARD SIZE; different ones found: {counts}.")
+    show(f"Model {given.model} ({around['model']['sha256'][:12] or 'no weights'}), {given.jobs} processes of one thread.\n")
+    show(tables(summary))
+    if given.json and unfinished:
+        settings = {name: exam.settings(name).to_dict() for name in exam.conditions if name != "direct"}
+        data = {
+            "version": VERSION, **around, "seed": exam.seed, "n": exam.n, "n_found": real, "exam": exam.to_dict(), "settings": settings,
+            "summary": summary, "records": records,
+        }
+        given.json.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        unfinished.unlink(missing_ok=True)
+        show(f"\nwritten: {given.json}")
+
+
+def run_suite(given: argparse.Namespace, load: Load, show: Callable[[str], None]) -> None:
+    """Run and score the benchmark, or draw data for it."""
+    if given.make_data:
+        cases = uni_mmmu.make_data(given.make_data, given.n, given.seed)
+        show(f"{len(cases)} held-out boards drawn in the benchmark's format: {given.make_data}/data/maze")
+        return
+    if given.data is None or given.out is None:
+        raise BadInput("--suite uni-mmmu needs --data (the benchmark's folder) and --out (a folder for the results).")
+    if given.limit is not None and given.limit < 1:
+        raise BadInput("--limit is at least 1.")
+    if given.tasks != "maze":
+        raise BadInput(f"Of the benchmark only the part 'maze' is covered, not {given.tasks!r}.")
+    around = circumstances(given)
+    run = uni_mmmu.SuiteRun(given.model, around["model"]["sha256"], given.mode, given.seed, given.temperature)
+    cases = uni_mmmu.load_cases(given.data)[: given.limit]
+    if not given.score_only:
+        found(given, load, around)
+        todo = uni_mmmu.unfinished(cases, given.out, run)
+        with tqdm(total=len(cases), initial=len(cases) - len(todo), unit="case", desc=f"uni-mmmu maze {given.mode}") as bar:
+            for _ in run_all(partial(uni_mmmu.run_case, run, given.out), todo, given.jobs, load, given.model):
+                bar.update()
+        uni_mmmu.write_lists(cases, given.out, run)
+    scores = uni_mmmu_score.score_folder(cases, given.out)
+    show(uni_mmmu_score.table(scores, "scored only" if given.score_only else given.mode))
+    if given.json:
+        how = {"mode": None} if given.score_only else run.to_dict()
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        data = {"version": VERSION, "suite": "uni-mmmu", "task": "maze", **around, **how, **scores}
+        given.json.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        show(f"written: {given.json}")
+
+
+def main(arguments: Sequence[str] | None = None, load: Load = load_model) -> int:
+    """The command; returns the exit status: 0 measured, 2 could not run."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    given = parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
+    try:
+        (run_suite if given.suite or given.make_data else run_exam)(given, load, print)
+    except (UnimmError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ncut; what was measured is kept, and --resume goes on with it (a benchmark goes on by itself)", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
