@@ -1,0 +1,77 @@
+"""The weights and recorded runs that ship: they load, they solve, and the fast way draws what the slow way draws."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from agents import prompts
+from agents.loop import DrawAgent, Settings
+from agents.tasks import TASKS, maze
+from agents.trace import Trace
+from unimm.document import Image, Text
+from unimm.model import Options, draw, write
+from unimm.star import load
+from unimm.star.generate import StarModel
+
+ROOT = Path(__file__).resolve().parent.parent
+TASK = TASKS["maze"]
+TRACES = sorted((ROOT / "assets" / "traces").glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def model() -> StarModel:
+    return load()
+
+
+def test_a_maze_it_never_saw_is_solved(model: StarModel) -> None:
+    problem = TASK.problem("test", 7, 6)
+    assert maze.split_of(problem.board) == "test"
+    trace = DrawAgent(model, TASK, Settings(seconds=600)).invoke(problem)
+    assert trace.score["solved"] and trace.reason == "satisfied"
+    assert trace.moves == TASK.solve(problem).moves
+    first = next(step for step in trace.steps if step.kind == "think")
+    assert len(first.latents) == first.stats["tokens"] and max(first.latents[3].heat) > 0
+
+
+def test_speculation_draws_what_token_by_token_draws(model: StarModel) -> None:
+    board = TASK.problem("test", 3, 8).board
+    document = prompts.next_step(TASK, maze.render(board), maze.think_words(board))
+    fast, slow = (draw(model, document, Options(speculative=speculative)) for speculative in (True, False))
+    assert fast == slow
+    assert maze.check(maze.Problem(board, "x"), maze.render(board), fast).ok
+
+
+def test_the_critic_names_what_is_wrong(model: StarModel) -> None:
+    board = TASK.problem("test", 5, 6).board
+    right = maze.next_board(board)
+    wrong = right.put({right.agent: maze.FLOOR})
+    assert write(model, prompts.judge(TASK, maze.render(board), maze.render(right))) == "correct ."
+    assert write(model, prompts.judge(TASK, maze.render(board), maze.render(wrong))).startswith("wrong . no agent")
+
+
+@pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
+def test_recorded_runs_are_real_and_whole(path: Path) -> None:
+    trace = Trace.load(path)
+    assert trace.model == "star-tiny" and trace.score["solved"]
+    problem = TASK.from_dict(trace.problem)
+    assert TASK.score(problem, trace.pictures(), trace.moves).to_dict() == trace.score
+
+
+def test_one_recorded_run_corrects_its_own_mistake() -> None:
+    trace = Trace.load(TRACES[0])
+    redrawn = [entry for entry in trace.rounds() if entry.picture.kind == "revise" and entry.accepted]
+    assert redrawn
+    refused = [entry for entry in trace.rounds() if entry.verdict("model") and not entry.verdict("model").ok]
+    assert {entry.frame for entry in refused} >= {entry.frame for entry in redrawn}
+
+
+def test_a_recorded_picture_is_drawn_again_by_the_shipped_weights(model: StarModel) -> None:
+    trace = Trace.load(TRACES[0])
+    step = next(step for step in trace.steps if step.kind == "draw")
+    thought = next(step for step in trace.steps if step.kind == "think").thought
+    assert isinstance(step.image, Image) and Text(thought).text
+    document = prompts.next_step(TASK, step.before, thought)
+    assert draw(model, document, dataclasses.replace(Options(), seed=0)) == step.image
