@@ -72,7 +72,7 @@ class Canvas:
         if self.source is not None:
             layout.picture(SOURCE, 0, self.cells)
         layout.canvas(self._begin, 0, self.cells, None if drafts else 0)
-        self._time, self._drawn_time = layout.time, layout.time
+        self._time = layout.time
         return self._run(layout, self.cells if drafts else 1, first=True)
 
     def _next(self, drafts: bool) -> Tensor:
@@ -81,7 +81,7 @@ class Canvas:
         if beyond:
             self._base.crop(-beyond)
             self._stack.crop(-beyond)
-        layout = Layout(self.columns, self.star.config.grid_stride, time=self._drawn_time)
+        layout = Layout(self.columns, self.star.config.grid_stride, time=self._time)
         layout.inputs(0, range(self._done, self.cells if drafts else self._done + 1))
         return self._run(layout, len(layout))
 

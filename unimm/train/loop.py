@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,6 @@ class StagePlan:
     weight_decay: float = 0.02
     warmup: int = 100
     examine_every: float = 240.0
-    state: dict[str, Any] = field(default_factory=dict)
 
 
 def split_parameters(module: nn.Module, trains: Callable[[str], bool]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
