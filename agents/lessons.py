@@ -89,7 +89,7 @@ def _judging(picture: int, before: maze.Board, after: maze.Board) -> Branch:
 
 
 def understanding_lesson(rng: random.Random, boards: Iterator[maze.Board]) -> Lesson:
-    """One board at one moment: think, judge a right and two wrong next pictures, describe it or give the route."""
+    """One board at one moment: think, judge a right and a wrong next picture, then describe, give the route or answer."""
     frames = frames_of(next(boards))
     at = _moment(rng, frames)
     board, after = frames[at], frames[at + 1] if at + 1 < len(frames) else None
