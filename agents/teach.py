@@ -24,7 +24,6 @@ from torch import nn
 
 from agents import lessons, vocabulary
 from agents.tasks import maze
-from unimm.star.checkpoint import save_sharded
 from unimm.star.config import CONFIGS, StarConfig
 from unimm.star.model import Star, is_base, pictures_to_pixels
 from unimm.star.tokenizer import word_tokenizer
@@ -34,6 +33,7 @@ from unimm.train.drawing import DrawingTrainer, trains_drawing
 from unimm.train.loop import StagePlan, run_stage
 from unimm.train.understanding import UnderstandingTrainer
 from unimm.train.vq import VQTrainer, drop_twins, vq_loss
+from unimm.weights import save_sharded
 
 RECIPE = Path(__file__).parent.parent / "assets" / "star-tiny" / "recipe.json"
 

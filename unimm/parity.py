@@ -1,8 +1,8 @@
 """Compare a model with reference numbers: ``python -m unimm.parity star --golden DIR``.
 
-A golden folder holds ``cases.json`` (tensors and parameters), ``cases.safetensors``, ``config.json`` and
-``model.safetensors``. Every case, the part of a tensor's name before its first dot, gets one line. A model takes part
-with a ``Suite``: a check per case it covers and a reason per case it leaves out.
+A golden folder holds ``cases.json`` (parameters), ``cases.safetensors`` and toy weights in their published layout.
+Every case gets one line. A model takes part with a ``Suite``: a check per case it covers, a reason per case it leaves
+out, and how its folder names things.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from unimm.errors import BadInput, UnimmError
 
 EXACT = 0.0
 
-SUITES = {"star": "unimm.star.parity"}
+SUITES = {name: f"unimm.{name}.parity" for name in ("star", "bagel", "mmada", "janus", "emu3")} | {"aia": "unimm.analysis.parity"}
 """Where each model's ``SUITE`` lives; a module is imported when its model is asked for."""
 
 
@@ -96,9 +96,9 @@ class Golden:
             raise BadInput(f"{path} cannot be read: {error}") from error
 
     @cached_property
-    def names(self) -> tuple[str, ...]:
-        """Case names in order."""
-        return tuple(dict.fromkeys(name.split(".")[0] for name in sorted(self.cases["tensors"])))
+    def listed(self) -> tuple[str, ...]:
+        """Full names of all tensors, in order."""
+        return tuple(sorted(self.cases.get("tensors") or self.tensors))
 
     @property
     def produced_with(self) -> Mapping[str, str]:
@@ -116,36 +116,34 @@ class Case:
 
     golden: Golden
     name: str
+    separator: str = "."
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     compared: list[Compared] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
 
     @property
-    def parameters(self) -> Mapping[str, Any]:
-        return self.golden.cases.get("parameters", {}).get(self.name, {})
-
-    @property
     def tensors(self) -> list[str]:
         """Names of this case's tensors, without the case's own name."""
-        prefix = f"{self.name}."
-        return [name.removeprefix(prefix) for name in self.golden.cases["tensors"] if name.startswith(prefix)]
+        prefix = f"{self.name}{self.separator}"
+        return [name.removeprefix(prefix) for name in self.golden.listed if name.startswith(prefix)]
 
     @property
     def unread(self) -> list[str]:
         return [name for name in self.tensors if name not in self.seen]
 
     def __contains__(self, tensor: str) -> bool:
-        return f"{self.name}.{tensor}" in self.golden.cases["tensors"]
+        return f"{self.name}{self.separator}{tensor}" in self.golden.listed
 
     def __getitem__(self, tensor: str) -> Tensor:
         self.seen.add(tensor)
         try:
-            return self.golden.tensors[f"{self.name}.{tensor}"]
+            return self.golden.tensors[f"{self.name}{self.separator}{tensor}"]
         except KeyError:
-            raise BadInput(f"the folder lacks the tensor {self.name}.{tensor}") from None
+            raise BadInput(f"the folder lacks the tensor {self.name}{self.separator}{tensor}") from None
 
     def other(self, name: str) -> Case:
         """Another case whose tensors this one builds on."""
-        return Case(self.golden, name)
+        return Case(self.golden, name, self.separator)
 
     def compare(self, tensor: str, actual: Tensor, tolerance: float | None = None) -> None:
         """Hold ``actual`` against a reference tensor, if the folder has it; ids, masks and positions are exact by default."""
@@ -170,25 +168,47 @@ def distance(actual: Tensor, expected: Tensor) -> float:
 Check = Callable[[Any, Case], None]
 
 
+def first_part(tensor: str) -> str:
+    """The case of a tensor named ``case.tensor``, where the tensor's own name may hold dots."""
+    return tensor.split(".")[0]
+
+
+def _parameters(cases: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    return cases.get("parameters", {})
+
+
 @dataclass(frozen=True)
 class Suite:
-    """A model's part: ``open`` prepares what its checks share, ``checks`` are named by case, ``left_out`` gives reasons."""
+    """A model's part: ``open`` prepares what its checks share, ``checks`` are named by case, ``left_out`` gives reasons.
+
+    ``case_of`` names the case of a tensor, ``separator`` stands between the two names, and ``parameters`` finds the
+    parameters of all cases in ``cases.json``; what has parameters is a case even where it has no tensor.
+    """
 
     open: Callable[[Golden], Any]
     checks: Mapping[str, Check]
     left_out: Mapping[str, str] = field(default_factory=dict)
+    case_of: Callable[[str], str] = first_part
+    separator: str = "."
+    parameters: Callable[[Mapping[str, Any]], Mapping[str, Mapping[str, Any]]] = _parameters
+
+    def cases(self, golden: Golden) -> list[Case]:
+        """All cases of a folder, by name."""
+        known = self.parameters(golden.cases)
+        names = sorted({self.case_of(tensor) for tensor in golden.listed} | set(known))
+        return [Case(golden, name, self.separator, known.get(name, {})) for name in names]
 
 
 def walk(suite: Suite, golden: Golden) -> Iterator[Verdict]:
     """Run every case of a folder; a check that raises is a failure with its message, not the end."""
     shared = suite.open(golden)
-    for name in golden.names:
-        if name in suite.left_out:
-            yield Verdict(name, None, why=suite.left_out[name])
-        elif name not in suite.checks:
-            yield Verdict(name, None, why="no check knows this case")
+    for case in suite.cases(golden):
+        if case.name in suite.left_out:
+            yield Verdict(case.name, None, why=suite.left_out[case.name])
+        elif case.name not in suite.checks:
+            yield Verdict(case.name, None, why="no check knows this case")
         else:
-            yield _run(suite.checks[name], shared, Case(golden, name))
+            yield _run(suite.checks[case.name], shared, case)
 
 
 def _run(check: Check, shared: Any, case: Case) -> Verdict:

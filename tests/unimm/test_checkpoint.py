@@ -7,8 +7,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from unimm.errors import BadInput, MissingWeights
-from unimm.star.checkpoint import convert, load_sharded, load_strict, main, read_release, read_state, save_sharded, translate
+from unimm.star.checkpoint import convert, main, read_release, translate
 from unimm.star.config import RELEASED_VQ
+from unimm.weights import load_sharded, load_strict, read_state, save_sharded
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "star"
 

@@ -43,6 +43,7 @@ def only(folder: Path, *cases: str) -> None:
     path = folder / "cases.json"
     data = json.loads(path.read_text())
     data["tensors"] = {name: row for name, row in data["tensors"].items() if name.split(".")[0] in cases}
+    data["parameters"] = {name: row for name, row in data["parameters"].items() if name in cases}
     path.write_text(json.dumps(data))
 
 
@@ -107,7 +108,7 @@ def test_weights_that_do_not_fit_fail_by_name(capsys, folder):
 
 def test_unknown_cases_are_not_passed_over(capsys, folder):
     path = folder / "cases.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"tensors": {"novel.x": {}}}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"tensors": {"novel.x": {}}, "parameters": {}}))
     assert parity.main(["star", "--golden", str(folder)]) == 0
     assert "no check knows this case" in capsys.readouterr().out
 

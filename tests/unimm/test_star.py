@@ -20,10 +20,10 @@ from unimm.model import Options, UnifiedModel
 from unimm.sampling import probabilities
 from unimm.star import load
 from unimm.star.backbone import see
-from unimm.star.checkpoint import save_sharded
 from unimm.star.generate import StarModel
 from unimm.star.speculate import accept_run
 from unimm.star.tokenizer import word_tokenizer
+from unimm.weights import save_sharded
 
 
 def picture(seed: int, side: int = 256) -> Image:

@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import load_file
 
 from unimm.errors import BadInput
-from unimm.star.checkpoint import load_strict, read_release, translate
+from unimm.star.checkpoint import read_release, translate
 from unimm.star.vq import VQConfig, VQModel, to_uint8
+from unimm.weights import load_strict
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "star"
 CONV = VQConfig(

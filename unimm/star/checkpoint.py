@@ -7,27 +7,18 @@ package uses (add ``--part pixel_encoder`` for a bare VQ file).
 from __future__ import annotations
 
 import argparse
-import json
-import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from unimm.errors import BadInput, MissingWeights
+from unimm.errors import BadInput
 from unimm.star.config import CONFIGS, RELEASED_VQ, StarConfig
 from unimm.star.processor import SpecialIds
 from unimm.star.vq import VQConfig
-
-State = dict[str, Tensor]
-
-SHARD_BYTES = 9_000_000
-"""Below the 10 MB that a plain git push to a model host takes."""
+from unimm.weights import State, read_state, save_sharded
 
 RENAMES = (
     ("llm.lm_head.", "base.lm_head."),
@@ -53,110 +44,6 @@ def _name(key: str) -> str:
         if key.startswith(theirs):
             return ours + key.removeprefix(theirs)
     return key
-
-
-def read_state(path: Path, name: str = "model") -> State:
-    """Read every tensor of a file (``.pt``, ``.safetensors``) or of a folder written by ``save_sharded``.
-
-    ``.pt`` files are read without running anything they hold; a ``state_dict`` entry is unwrapped.
-    Raises ``MissingWeights`` for absent, truncated or foreign files.
-    """
-    path = Path(path)
-    if path.is_dir():
-        return load_sharded(path, name)
-    if not path.is_file():
-        raise MissingWeights(f"There is no weight file at {path}. Check the path, or download the weights first.")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise MissingWeights(f"{path.name} is damaged or is not a weight file. Fetch it again. ({_first_line(error)})") from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise MissingWeights(f"{path.name} holds no state dict: a mapping of names to tensors was expected.")
-    return state
-
-
-def load_strict(module: nn.Module, state: Mapping[str, Tensor], what: str = "model") -> None:
-    """Copy ``state`` into ``module``; raises ``MissingWeights`` that names every kind of misfit, and then copies nothing.
-
-    An output layer tied to the embeddings may be absent from ``state``.
-    """
-    own = dict(module.state_dict(keep_vars=True))
-    first = {id(value): key for key, value in reversed(own.items())}
-    missing = [key for key, value in own.items() if key not in state and first[id(value)] not in state]
-    unexpected = [key for key in state if key not in own]
-    misshaped = [f"{k} {list(state[k].shape)} for {list(own[k].shape)}" for k in own if k in state and state[k].shape != own[k].shape]
-    faults = [_some(kind, keys) for kind, keys in (("missing", missing), ("unexpected", unexpected), ("mis-shaped", misshaped)) if keys]
-    if faults:
-        raise MissingWeights(f"The weights do not fit the {what}: {'; '.join(faults)}. Are they of another size or version?")
-    module.load_state_dict(state, strict=False)
-
-
-def _some(kind: str, keys: list[str], shown: int = 6) -> str:
-    rest = f" and {len(keys) - shown} more" if len(keys) > shown else ""
-    return f"{len(keys)} {kind} ({', '.join(keys[:shown])}{rest})"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def save_sharded(state: Mapping[str, Tensor], folder: Path, name: str = "model", limit: int = SHARD_BYTES) -> list[Path]:
-    """Write ``name-00001-of-0000N.safetensors`` files of at most ``limit`` bytes of tensors and their index; returns all paths.
-
-    The index goes first and comes back last, so an interrupted save is seen as missing weights, never as mixed ones.
-    Raises ``BadInput`` where one tensor alone is above the limit.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    index, old = folder / f"{name}.safetensors.index.json", set(folder.glob(f"{name}-*-of-*.safetensors"))
-    shards = _split(state, limit)
-    index.unlink(missing_ok=True)
-    paths, places = [], {}
-    for i, shard in enumerate(shards, 1):
-        path = folder / f"{name}-{i:05d}-of-{len(shards):05d}.safetensors"
-        save_file({key: value.detach().cpu().clone().contiguous() for key, value in shard.items()}, path, metadata={"format": "pt"})
-        places |= dict.fromkeys(shard, path.name)
-        paths.append(path)
-    for path in old.difference(paths):
-        path.unlink()
-    total = sum(value.nbytes for value in state.values())
-    index.write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))}, indent=1))
-    return [*paths, index]
-
-
-def _split(state: Mapping[str, Tensor], limit: int) -> list[State]:
-    shards, room = [], 0
-    for key, value in state.items():
-        if value.nbytes > limit:
-            raise BadInput(f"{key} alone takes {value.nbytes} bytes, more than a shard's {limit}. Raise the limit or use a smaller dtype.")
-        if not shards or value.nbytes > room:
-            shards.append({})
-            room = limit
-        shards[-1][key] = value
-        room -= value.nbytes
-    return shards
-
-
-def load_sharded(folder: Path, name: str = "model") -> State:
-    """Read what ``save_sharded`` wrote, or a single ``name.safetensors``; raises ``MissingWeights``."""
-    single, index = folder / f"{name}.safetensors", folder / f"{name}.safetensors.index.json"
-    if not index.is_file():
-        if single.is_file():
-            return read_state(single)
-        raise MissingWeights(f"{folder} holds no {name}.safetensors and no index of shards. Restore the folder or train the model.")
-    try:
-        places = json.loads(index.read_text())["weight_map"]
-        files = sorted({folder / Path(place).name for place in places.values()})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MissingWeights(f"{index.name} is damaged. Restore it from the repository.") from error
-    state: State = {}
-    for file in files:
-        state |= read_state(file)
-    if absent := [key for key in places if key not in state]:
-        raise MissingWeights(f"The shards in {folder} lack {_some('tensor(s)', absent)}. Restore them from the repository.")
-    return state
 
 
 def read_release(data: Mapping[str, Any]) -> StarConfig:

@@ -20,12 +20,12 @@ from unimm.events import ImagePreview, LatentStep, ModelEvent, PartDone, TextDel
 from unimm.model import Capabilities, Options, Want
 from unimm.sampling import sample
 from unimm.star.canvas import Canvas
-from unimm.star.checkpoint import load_sharded, load_strict
 from unimm.star.config import StarConfig
 from unimm.star.model import Star
 from unimm.star.pictures import fitted, from_tokens, to_canvas
 from unimm.star.prefix import Chunk, Prefix, Reader, chunks_of, next_key
 from unimm.star.tokenizer import SPECIAL, load_tokenizer
+from unimm.weights import load_sharded, load_strict
 
 EMBEDDED = Path(__file__).parent.parent.parent / "assets" / "star-tiny"
 NEAREST = 5

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from unimm.sampling import SamplingOptions, guided, sample
 from unimm.star.backbone import causal_mask, new_cache
-from unimm.star.checkpoint import load_strict, translate
+from unimm.star.checkpoint import translate
 from unimm.star.config import StarConfig
 from unimm.star.model import Star
 from unimm.star.processor import EditRows, Grid
+from unimm.weights import load_strict
 
 
 def build(config: StarConfig, state: Mapping[str, Tensor]) -> Star:
