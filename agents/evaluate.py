@@ -46,6 +46,8 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--sizes", type=_numbers, help="board sizes, such as 6,8 (default: all that the model is trained for)")
     own.add_argument("--conditions", type=_conditions, default=CONDITIONS, help=f"some of {','.join(CONDITIONS)} (default: all)")
     own.add_argument("--critic-n", type=int, default=1000, help="right pictures for the critic, twice as many wrong ones (default: 1000)")
+    own.add_argument("--thought-n", type=int, default=300, help="pictures drawn after a thought that is not the right one (default: 300)")
+    own.add_argument("--style", help="boards of one style only, such as loops: several routes (default: the styles of training)")
     own.add_argument("--resume", action="store_true", help="go on with a run that was cut")
     suite.add_argument("--suite", choices=["uni-mmmu"], help="run this benchmark")
     suite.add_argument("--data", type=Path, help="the benchmark's folder data, or the one that holds it")
@@ -78,12 +80,15 @@ def exam_of(given: argparse.Namespace) -> Exam:
     task = TASKS[given.task]
     if given.split not in task.splits:
         raise BadInput(f"The task {task.name} has the splits {', '.join(task.splits)}, not {given.split!r}.")
-    if min(given.n, given.critic_n) < 0 or given.jobs < 1 or not 0 <= given.seed < 2**31:
-        raise BadInput("--n and --critic-n are 0 or more, --jobs is at least 1, --seed is 0 to 2147483647.")
-    exam = Exam(task.name, given.split, given.n, given.sizes or task.sizes, given.seed, given.temperature, given.conditions, given.critic_n)
+    if min(given.n, given.critic_n, given.thought_n) < 0 or given.jobs < 1 or not 0 <= given.seed < 2**31:
+        raise BadInput("--n, --critic-n and --thought-n are 0 or more, --jobs is at least 1, --seed is 0 to 2147483647.")
+    exam = Exam(
+        task.name, given.split, given.n, given.sizes or task.sizes, given.seed, given.temperature, given.conditions, given.critic_n,
+        given.thought_n, given.style,
+    )  # fmt: skip
     exam.settings("self")  # refuses a temperature out of bounds
     for size in exam.sizes:
-        task.problem(exam.split, 0, size)  # refuses a size that the task does not have
+        task.problem(exam.split, 0, size, exam.style)  # refuses a size or a style that the task does not have
     return exam
 
 

@@ -15,9 +15,10 @@ from agents.loop import DrawAgent
 from agents.memo import Memo
 from agents.settings import Settings
 from agents.tasks import TASKS, Task, maze
+from agents.tasks.maze_thoughts import free_thought
 from agents.trace import Trace, fold
 from unimm.document import Image
-from unimm.model import UnifiedModel, write
+from unimm.model import UnifiedModel, draw, write
 
 Record = dict[str, Any]
 
@@ -49,6 +50,8 @@ class Exam:
     temperature: float = 0.0
     conditions: tuple[str, ...] = CONDITIONS
     critic_n: int = 1000
+    thought_n: int = 300
+    style: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -59,7 +62,8 @@ class Exam:
 
 @dataclass(frozen=True)
 class Unit:
-    """One piece of work: all conditions on one problem ("solve"), or one right and two wrong pictures to judge ("judge")."""
+    """One piece of work: all conditions on one problem ("solve"), one right and two wrong pictures to judge ("judge"), or a
+    picture to draw after a thought that is not the right one ("thought")."""
 
     kind: str
     size: int
@@ -82,12 +86,13 @@ def units(exam: Exam) -> list[Unit]:
             if len(seen) == exam.n:
                 break
             unit = Unit("solve", size, exam.seed * SIDE_BY_SIDE + number)
-            seen.setdefault(task.problem(exam.split, unit.index, size).image.hash, unit)
+            seen.setdefault(task.problem(exam.split, unit.index, size, exam.style).image.hash, unit)
         found.append(list(seen.values()))
     longest = max(map(len, found), default=0)
     solving = [rows[place] for place in range(longest) for rows in found if place < len(rows)]
     first = exam.seed * SIDE_BY_SIDE + SIDE_BY_SIDE // 2
-    return solving + [Unit("judge", exam.sizes[i % len(exam.sizes)], first + i) for i in range(exam.critic_n)]
+    further = (("judge", exam.critic_n), ("thought", exam.thought_n))
+    return solving + [Unit(kind, exam.sizes[i % len(exam.sizes)], first + i) for kind, count in further for i in range(count)]
 
 
 def measure(exam: Exam, model: UnifiedModel, unit: Unit) -> Record:
@@ -96,7 +101,9 @@ def measure(exam: Exam, model: UnifiedModel, unit: Unit) -> Record:
     head = {"key": unit.key, "kind": unit.kind, "size": unit.size, "index": unit.index}
     if unit.kind == "judge":
         return head | {"pictures": list(_judged(exam, task, model, unit))}
-    problem, memo = task.problem(exam.split, unit.index, unit.size), Memo(model)
+    if unit.kind == "thought":
+        return head | FOLLOWING[task.name](model, task.problem(exam.split, unit.index, unit.size, exam.style), random.Random(unit.key))
+    problem, memo = task.problem(exam.split, unit.index, unit.size, exam.style), Memo(model)
     runs: dict[str, Record] = {}
     for name in DRAWN:
         if name in exam.conditions:
@@ -196,7 +203,7 @@ LAYOUTS: dict[str, Callable[[Any], str]] = {"maze": lambda problem: maze.canonic
 
 
 def _judged(exam: Exam, task: Task, model: UnifiedModel, unit: Unit) -> Iterator[Record]:
-    problem = task.problem(exam.split, unit.index, unit.size)
+    problem = task.problem(exam.split, unit.index, unit.size, exam.style)
     before, shown = MOMENTS[task.name](random.Random(f"critic:{unit.index}:{unit.size}"), problem)
     critic = model_critic(model, task)
     for image, ok, fault, where in shown:
@@ -205,3 +212,28 @@ def _judged(exam: Exam, task: Task, model: UnifiedModel, unit: Unit) -> Iterator
             "ok": ok, "fault": fault, "where": where and list(where), "said_ok": said.ok, "said_fault": said.fault,
             "said_where": said.where and list(said.where), "confidence": said.confidence, "words": said.words,
         }
+
+
+# --- does the picture follow the thought?
+
+
+def _follows_maze(model: UnifiedModel, problem: maze.Problem, rng: random.Random) -> Record:
+    """One picture at a random moment of the solution, drawn after a thought that is not the right one.
+
+    ``asked``: "dead ends" (some of them) or "step" (any); ``followed``: the picture is what the thought asks for;
+    ``ignored``: it is the picture of the right thought instead. A thought that happens to be the right one is drawn again.
+    """
+    frames = [problem.board, *maze.solve(problem).frames]
+    while True:
+        board = rng.choice(frames[:-1])
+        thought, asked = free_thought(rng, board) or ("", None)
+        if asked is not None and asked != maze.next_board(board):
+            break
+    image = draw(model, prompts.next_step(TASKS["maze"], maze.render(board), thought))
+    drawn = maze.read(image, board.n).board if image is not None else None
+    kind = "dead ends" if thought.startswith("dead ends") else "step"
+    return {"asked": kind, "thought": thought, "followed": drawn == asked, "ignored": drawn == maze.next_board(board)}
+
+
+FOLLOWING: dict[str, Callable[[UnifiedModel, Any, random.Random], Record]] = {"maze": _follows_maze}
+"""Task -> how a picture is held against a thought that is not the right one."""

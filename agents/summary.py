@@ -15,12 +15,22 @@ NAMES = {
 
 
 def summarise(records: Iterable[Record]) -> dict[str, Any]:
-    """``{"boards": {"6": {"self": {...}}, "all": ...}, "critic": {...} or None}``: plain JSON data."""
+    """``{"boards": {"6": {"self": {...}}, "all": ...}, "critic": {...} or None, "thoughts": {...}}``: plain JSON data."""
     listed = list(records)
     solved = [record for record in listed if record["kind"] == "solve"]
     judged = [picture for record in listed if record["kind"] == "judge" for picture in record["pictures"]]
     boards = {str(size): _conditions([r for r in solved if r["size"] == size]) for size in sorted({r["size"] for r in solved})}
-    return {"boards": boards | ({"all": _conditions(solved)} if solved else {}), "critic": _critic(judged) if judged else None}
+    return {"boards": boards | ({"all": _conditions(solved)} if solved else {}), "critic": _critic(judged) if judged else None,
+            "thoughts": _thoughts([record for record in listed if record["kind"] == "thought"])}  # fmt: skip
+
+
+def _thoughts(records: Rows) -> dict[str, Any]:
+    """Kind of thought -> how often the picture was what it asked for, and how often that of the right thought instead."""
+    return {
+        kind: {"followed": share(row["followed"] for row in rows).to_dict(), "ignored": share(row["ignored"] for row in rows).to_dict()}
+        for kind in sorted({record["asked"] for record in records})
+        if (rows := [record for record in records if record["asked"] == kind])
+    }
 
 
 def _conditions(records: Rows) -> dict[str, Any]:
@@ -83,6 +93,8 @@ def tables(summary: dict[str, Any]) -> str:
         parts += [_boards_table(summary["boards"]), _own_pictures(summary["boards"].get("all", {}))]
     if summary["critic"]:
         parts.append(_critic_table(summary["critic"]))
+    if summary.get("thoughts"):
+        parts.append(_thoughts_table(summary["thoughts"]))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -134,6 +146,16 @@ def _critic_table(critic: dict[str, Any]) -> str:
 
 def _critic_row(name: str, row: dict[str, Any]) -> tuple[str, ...]:
     return (name, str(row["n"]), *(_share(row[key]) for key in ("wrong_refused", "balanced_accuracy", "kind_named", "cell_named")))
+
+
+def _thoughts_table(thoughts: dict[str, Any]) -> str:
+    head = ("thought that is not the right one", "n", "picture follows it %", "picture of the right thought instead %")
+    names = {"dead ends": "names some of the dead ends", "step": "names another step"}
+    rows = [
+        (names.get(kind, kind), str(row["followed"]["n"]), _share(row["followed"]), _share(row["ignored"]))
+        for kind, row in thoughts.items()
+    ]
+    return f"Does the picture follow the thought, or only what the model saw?\n\n{_markdown(head, rows)}"
 
 
 def _share(data: dict[str, Any] | None) -> str:

@@ -135,17 +135,17 @@ def test_memory_forgets_the_oldest_and_what_was_broken_off() -> None:
 
 
 def test_units_are_different_boards_and_take_turns() -> None:
-    exam = Exam(n=40, sizes=(4, 6), critic_n=3)
+    exam = Exam(n=40, sizes=(4, 6), critic_n=3, thought_n=0)
     work = units(exam)
     solving = [unit for unit in work if unit.kind == "solve"]
     boards = [TASK.problem("test", unit.index, unit.size).board for unit in solving]
     assert len(set(boards)) == len(boards) == 80 and [unit.size for unit in work[:4]] == [4, 6, 4, 6]
-    many = units(Exam(n=200, sizes=(4,), critic_n=0))
+    many = units(Exam(n=200, sizes=(4,), critic_n=0, thought_n=0))
     assert len(many) == 200 and many[-1].index > 199  # some of the boards came twice and were replaced
     assert {maze.split_of(board) for board in boards} == {"test"}
     assert sum(unit.kind == "judge" for unit in work) == 3 and len({unit.key for unit in work}) == len(work)
     assert not {unit.index for unit in work} & {unit.index for unit in units(replace(exam, seed=1))}
-    assert [unit.kind for unit in units(Exam(n=5, conditions=(), critic_n=1))] == ["judge"]
+    assert [unit.kind for unit in units(Exam(n=5, conditions=(), critic_n=1, thought_n=1))] == ["judge", "thought"]
 
 
 def test_a_problem_under_all_conditions() -> None:
@@ -208,7 +208,7 @@ def test_a_changed_pixel_in_an_unchanged_cell_is_found() -> None:
     ],
 )
 def test_critics_of_known_worth(judge, passed, refused, overall) -> None:
-    exam = Exam(n=0, sizes=(4, 6), conditions=(), critic_n=12)
+    exam = Exam(n=0, sizes=(4, 6), conditions=(), critic_n=12, thought_n=0)
     critic = summarise(measure(exam, maze_model(judge=judge), unit) for unit in units(exam))["critic"]
     assert (critic["right"], critic["wrong"]) == (12, 24)
     assert critic["right_passed"]["value"] == passed and critic["wrong_refused"]["value"] == refused
@@ -225,7 +225,7 @@ def test_a_missed_kind_of_fault_shows_in_its_row_alone() -> None:
         verdict = maze.judge(before, after)
         return maze.Verdict(True) if verdict.fault == "wall_changed" else verdict
 
-    exam = Exam(n=0, sizes=(6,), conditions=(), critic_n=20)
+    exam = Exam(n=0, sizes=(6,), conditions=(), critic_n=20, thought_n=0)
     faults = summarise(measure(exam, maze_model(judge=blind), unit) for unit in units(exam))["critic"]["faults"]
     assert faults["wall_changed"]["balanced_accuracy"]["value"] == 0.5
     assert all(row["balanced_accuracy"]["value"] == 1 for kind, row in faults.items() if kind != "wall_changed") and len(faults) > 3
@@ -233,7 +233,7 @@ def test_a_missed_kind_of_fault_shows_in_its_row_alone() -> None:
 
 # --- the command
 
-FLAGS = ["--sizes", "4,5", "--n", "3", "--critic-n", "3", "--jobs", "1", "--model", "no-folder"]
+FLAGS = ["--sizes", "4,5", "--n", "3", "--critic-n", "3", "--thought-n", "0", "--jobs", "1", "--model", "no-folder"]
 
 
 def test_the_command_prints_and_writes(tmp_path, capsys) -> None:
@@ -471,3 +471,28 @@ def test_answers_are_asked_for_where_a_run_ends_without_one() -> None:
     model = maze_model()
     trace = uni_mmmu.solve(model, fitted, fit, Settings(max_frames=len(TASK.solve(fitted).frames) - 1), None)
     assert trace.reason == "step limit" and trace.moves == TASK.solve(fitted).moves[:-1]
+
+
+def obedient(document, want, options):
+    """Draws what the last words ask for, read with the task's own parsers from the text alone."""
+    board = maze.read(document.turns[0].parts[0]).board
+    words = document.turns[-1].parts[-1].text
+    if (move := maze.parse_move(words)) is not None:
+        yield maze.render(maze.step(board, move))
+    else:
+        named = (maze.cell_at(word) for word in words.split())
+        yield maze.render(board.put({cell: maze.GREY for cell in named if cell}))
+
+
+def deaf(document, want, options):
+    yield maze.render(maze.next_board(maze.read(document.turns[0].parts[0]).board))
+
+
+@pytest.mark.parametrize(("script", "key"), [(obedient, "followed"), (deaf, "ignored")])
+def test_a_picture_is_held_against_a_thought_that_is_not_the_right_one(script, key) -> None:
+    exam = Exam(n=0, sizes=(5, 6), conditions=(), critic_n=0, thought_n=16)
+    records = [measure(exam, ScriptedModel(script), unit) for unit in units(exam)]
+    assert len(records) == 16 and {record["asked"] for record in records} == {"dead ends", "step"}
+    assert all(record[key] and sum((record["followed"], record["ignored"])) == 1 for record in records)
+    table = tables(summarise(records))
+    assert "names another step" in table and "100.0" in table
