@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from agents.doodles import doodle
 from agents.tasks import maze
+from agents.tasks.maze_thoughts import free_thought
 from unimm.train.data import IGNORED, Batch, Branch, Lesson, Teacher
 
 
@@ -27,10 +29,10 @@ def stream(make: Callable[[int], Iterator[Any]], seed: int) -> Iterator[Any]:
     return iter(DataLoader(_Endless(make, seed), batch_size=None, num_workers=1, prefetch_factor=4))
 
 
-def maze_boards(rng: random.Random, split: str = "train") -> Iterator[maze.Board]:
-    """Random boards of a split, loops among them, each at a random moment of its solution."""
+def maze_boards(rng: random.Random, split: str = "train", loops: float = 0.12) -> Iterator[maze.Board]:
+    """Random boards of a split, a share of them with ``loops``, each as it stands at the start."""
     while True:
-        yield maze.generate(split, rng.randrange(2**60), style="loops" if rng.random() < 0.12 else None)
+        yield maze.generate(split, rng.randrange(2**60), style="loops" if rng.random() < loops else None)
 
 
 def frames_of(board: maze.Board, most: int = 120) -> list[maze.Board]:
@@ -111,19 +113,20 @@ def understanding_lesson(rng: random.Random, boards: Iterator[maze.Board]) -> Le
                   np.stack(judged))  # fmt: skip
 
 
-def understanding_batches(seed: int, teacher: Teacher, size: int = 48, split: str = "train") -> Iterator[Batch]:
-    """Endless batches for stage 2."""
+def understanding_lessons(seed: int, split: str = "train") -> Iterator[Lesson]:
+    """Endless lessons for stage 2."""
     rng = random.Random(f"understanding:{split}:{seed}")
     boards = maze_boards(rng, split)
     while True:
-        yield from (teacher.batch(lessons) for lessons in _alike(rng, [understanding_lesson(rng, boards) for _ in range(6 * size)], size))
+        yield understanding_lesson(rng, boards)
 
 
-def understanding_lessons(seed: int, count: int, split: str) -> list[Lesson]:
-    """A fixed set of lessons, for held-out metrics."""
-    rng = random.Random(f"understanding:{split}:{seed}")
-    boards = maze_boards(rng, split)
-    return [understanding_lesson(rng, boards) for _ in range(count)]
+def batches(lessons: Iterator[Lesson], teacher: Teacher, size: int, forgotten: float = 0.0, seed: int = 0) -> Iterator[Batch]:
+    """Endless batches of ``size`` lessons of about one length; the words of a share of them are padded out, for guidance."""
+    rng = random.Random(f"batches:{seed}")
+    while True:
+        for alike in _alike(rng, list(islice(lessons, 6 * size)), size):
+            yield teacher.batch(alike, [rng.random() < forgotten for _ in alike])
 
 
 def _length(lesson: Lesson) -> int:
@@ -145,6 +148,11 @@ def board_words(board: maze.Board) -> str:
     return f"draw board size {board.n} : {' '.join(rows)} ."
 
 
+FREE_THOUGHTS = 0.6
+"""Share of the lessons whose thought is not the right one: what the base saw settles the right picture, so only a picture
+that differs teaches the stack to go by the thought."""
+
+
 def drawing_lesson(rng: random.Random, boards: Iterator[maze.Board], editing: bool) -> Lesson:
     """One picture to draw: the next one after its thought, a wrong one put right after its verdict, or a board from words.
 
@@ -154,29 +162,24 @@ def drawing_lesson(rng: random.Random, boards: Iterator[maze.Board], editing: bo
     at = _moment(rng, frames[:-1] or frames)
     board, after = frames[at], frames[min(at + 1, len(frames) - 1)]
     chance = rng.random()
-    if chance < (0.06 if editing else 0.2):
+    if chance < (0.04 if editing else 0.2):
         return Lesson(maze.render_cells(board)[None], (), (Branch(board_words(board), "", draws=True, target=0),))
-    if chance < (0.38 if editing else 0.0) and after != board:
+    if chance < (0.2 if editing else 0.0) and after != board:
         wrong = maze.corrupt(rng, board, after)
         pictures = np.stack([maze.render_cells(picture) for picture in (board, after, wrong)])
         words = maze.verdict_words(maze.judge(board, wrong))
         return Lesson(pictures, (0,), (Branch(maze.INSTRUCTIONS["judge"], words, shows=(2,), draws=True, source=2, target=1),))
+    thought = maze.think_words(board)
+    if rng.random() < FREE_THOUGHTS and (other := free_thought(rng, board)) is not None:
+        thought, after = other
     pictures = np.stack([maze.render_cells(picture) for picture in (board, after)])
     source = 0 if editing else -1
-    return Lesson(pictures, (0,), (Branch(maze.INSTRUCTIONS["next"], maze.think_words(board), draws=True, source=source, target=1),))
+    return Lesson(pictures, (0,), (Branch(maze.INSTRUCTIONS["next"], thought, draws=True, source=source, target=1),))
 
 
-def drawing_batches(seed: int, teacher: Teacher, editing: bool, size: int = 40, split: str = "train") -> Iterator[Batch]:
-    """Endless batches for stages 3 (``editing`` off) and 4; a tenth of the words is padded out, for guidance."""
+def drawing_lessons(seed: int, editing: bool, split: str = "train") -> Iterator[Lesson]:
+    """Endless lessons for stages 3 (``editing`` off) and 4."""
     rng = random.Random(f"drawing:{split}:{editing}:{seed}")
-    boards = maze_boards(rng, split)
+    boards = maze_boards(rng, split, loops=0.25)
     while True:
-        for lessons in _alike(rng, [drawing_lesson(rng, boards, editing) for _ in range(6 * size)], size):
-            yield teacher.batch(lessons, [rng.random() < 0.1 and split == "train" for _ in lessons])
-
-
-def drawing_lessons(seed: int, count: int, editing: bool, split: str) -> list[Lesson]:
-    """A fixed set of drawing lessons, for held-out metrics."""
-    rng = random.Random(f"drawing:{split}:{editing}:{seed}")
-    boards = maze_boards(rng, split)
-    return [drawing_lesson(rng, boards, editing) for _ in range(count)]
+        yield drawing_lesson(rng, boards, editing)

@@ -13,6 +13,7 @@ import platform
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +73,16 @@ def vq_plan(course: Course) -> tuple[StagePlan, nn.Module]:
 
 
 def understanding_plan(course: Course) -> tuple[StagePlan, nn.Module]:
-    questions = lessons.understanding_lessons(1, 192, "val")
+    questions = list(islice(lessons.understanding_lessons(1, "val"), 192))
 
     def examine(trainer: nn.Module, out: Path, step: int) -> dict[str, float]:
         return replies_right(trainer, course.teacher, questions)
 
     def batches(seed: int) -> Iterator[Any]:
-        return lessons.stream(lambda start: lessons.understanding_batches(start, course.teacher, course.batch), seed)
+        def make(start: int) -> Iterator[Any]:
+            return lessons.batches(lessons.understanding_lessons(start), course.teacher, course.batch, seed=start)
+
+        return lessons.stream(make, seed)
 
     def trains(name: str) -> bool:
         return not name.startswith("star.") or is_base(name.removeprefix("star."))
@@ -88,13 +92,16 @@ def understanding_plan(course: Course) -> tuple[StagePlan, nn.Module]:
 
 
 def drawing_plan(course: Course, editing: bool) -> tuple[StagePlan, nn.Module]:
-    tasks = lessons.drawing_lessons(1, 128, editing, "val")
+    tasks = list(islice(lessons.drawing_lessons(1, editing, "val"), 128))
 
     def examine(trainer: nn.Module, out: Path, step: int) -> dict[str, float]:
         return pictures_right(trainer, course.teacher, tasks, out / f"drawing_{step:06d}.png")
 
     def batches(seed: int) -> Iterator[Any]:
-        return lessons.stream(lambda start: lessons.drawing_batches(start, course.teacher, editing, course.batch), seed)
+        def make(start: int) -> Iterator[Any]:
+            return lessons.batches(lessons.drawing_lessons(start, editing), course.teacher, course.batch, forgotten=0.1, seed=start)
+
+        return lessons.stream(make, seed)
 
     name = "unified" if editing else "drawing"
     plan = StagePlan(name, course.minutes, course.rate, _call, batches, examine, trains_drawing, examine_every=300)

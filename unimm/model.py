@@ -26,6 +26,8 @@ class Capabilities:
     licence: str
     weights: str
     memory_gb: dict[str, float] = field(default_factory=dict)
+    taught: tuple[str, ...] = ()
+    """Tasks whose own short words the model was trained on; it is asked about all others in plain language."""
 
 
 def option(default: Any, low: float, high: float, help: str) -> Any:
@@ -59,6 +61,11 @@ class Options:
 
     def __post_init__(self) -> None:
         check_bounds(self)
+
+
+def options_type(model: Any) -> type[Options]:
+    """The options class in which a model's own defaults stand: its ``options_type`` if it has one, else ``Options``."""
+    return getattr(model, "options_type", Options)
 
 
 @runtime_checkable

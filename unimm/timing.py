@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import resource
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+
+class Mismatch(AssertionError):
+    """Two ways that must give the same result do not."""
 
 
 @dataclass(frozen=True)
@@ -54,3 +62,17 @@ def race(
             seconds[way] = min(seconds[way], time.perf_counter() - began)
         held = contract(results["slow"], results["fast"])
     return Race(model, what, slow[0], fast[0], seconds["slow"], seconds["fast"], held, repeat)
+
+
+def peak_memory_gb() -> float:
+    """The most memory that this process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def this_machine() -> dict[str, dict[str, Any]]:
+    """What a timing was measured on, as plain data."""
+    import torch
+
+    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    return {"machine": machine, "versions": {"python": platform.python_version(), "torch": torch.__version__}}

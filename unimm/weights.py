@@ -15,7 +15,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
+from unimm import quantize as quantization
+from unimm import spread
 from unimm.errors import BadInput, MissingWeights
 
 State = dict[str, Tensor]
@@ -139,14 +142,67 @@ def build(
 ) -> nn.Module:  # fmt: skip
     """A module made by ``make`` with the weights of ``state``, frozen, for inference, on ``device``.
 
-    Floating-point tensors become ``dtype`` (kept as stored if None). The module is laid out without memory first, so that
-    no weight is held twice. Raises ``MissingWeights`` that names what is missing, unexpected or mis-shaped.
+    Floating-point tensors become ``dtype`` (kept as stored if None); tables that ``make`` computes, such as rotary
+    frequencies, keep their precision. Parameters are laid out without memory first, so that no weight is held twice.
+    ``quantize`` ("int8", "nf4") is for the linear layers of repeated blocks (see ``unimm.quantize``); inside
+    ``unimm.spread.over`` the blocks are spread over several devices. Raises ``MissingWeights`` that names what is
+    missing, unexpected or mis-shaped, ``BadInput`` or ``ModelUnavailable`` where ``quantize`` cannot be had.
     """
-    if quantize is not None:
-        raise BadInput(f"There is no quantisation {quantize!r}.")
-    with torch.device("meta"):
+    quantization.check_kind(quantize)
+    with Unfilled():
         module = make()
     check_fit(module, state, what)
-    placed = {key: value.to(device, dtype if value.is_floating_point() else None) for key, value in state.items()}
-    module.load_state_dict(placed, strict=False, assign=True)
-    return module.eval().requires_grad_(False)
+    given = _untied(module, state)
+    stored = next((value.dtype for value in given.values() if value.is_floating_point()), torch.float32)
+    places = spread.placing(module, device, {key: _bytes(value, dtype) for key, value in given.items()})
+    packed = quantization.swap(module, quantize, dtype or stored) if quantize else frozenset()
+    plain = {key: value for key, value in given.items() if key.removesuffix(".weight") not in packed}
+    for name in packed:
+        key = f"{name}.weight"
+        quantization.fill(module.get_submodule(name), given[key], quantize, dtype or stored, places.of(key))
+    module.load_state_dict(_placed(plain, places, dtype), strict=False, assign=True)
+    _place_tables(module, places, plain)
+    if empty := [name for name, value in (*module.named_parameters(), *module.named_buffers()) if value.is_meta]:
+        raise MissingWeights(f"Nothing fills {_some('tensor(s)', empty)} of the {what}. Are the weights of another version?")
+    return spread.attach(module, places).eval().requires_grad_(False)
+
+
+def _bytes(value: Tensor, dtype: torch.dtype | None) -> int:
+    return value.numel() * (dtype.itemsize if dtype and value.is_floating_point() else value.element_size())
+
+
+def _placed(state: State, places: spread.Placing, dtype: torch.dtype | None) -> State:
+    """Every tensor on its device, floats as ``dtype``; what is one tensor under two names stays one."""
+    moved = {id(value): value.to(places.of(key), dtype if value.is_floating_point() else None) for key, value in state.items()}
+    return {key: moved[id(value)] for key, value in state.items()}
+
+
+def _place_tables(module: nn.Module, places: spread.Placing, filled: State) -> None:
+    """What ``make`` computed itself and no file holds goes where its module is."""
+    for name, table in list(module.named_buffers()):
+        if name not in filled and not table.is_meta:
+            owner, _, own = name.rpartition(".")
+            module.get_submodule(owner)._buffers[own] = table.to(places.of(name))
+
+
+class Unfilled(TorchFunctionMode):
+    """Uninitialised tensors take no memory; tables that are computed are computed."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        if func is torch.empty:
+            kwargs["device"] = "meta"
+        return func(*args, **kwargs)
+
+
+def _untied(module: nn.Module, state: Mapping[str, Tensor]) -> State:
+    """``state`` with a value for every tensor of ``module``: tied tensors share one, unless the file holds them unequal."""
+    own = dict(module.state_dict(keep_vars=True))
+    shared: dict[int, Tensor] = {}
+    given: State = {}
+    for key in sorted(own, key=lambda key: key not in state):
+        value, known = state.get(key), shared.get(id(own[key]))
+        same = known is not None and (value is None or (value.dtype == known.dtype and value.equal(known)))
+        given[key] = known if same else value
+        shared.setdefault(id(own[key]), given[key])
+    return {key: given[key] for key in own}

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from unimm.document import Document
 from unimm.events import ModelEvent
-from unimm.model import Options, UnifiedModel, Want
+from unimm.memory import named
+from unimm.model import Options, UnifiedModel, Want, options_type
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,14 @@ class Worker:
     Every ``stream`` is one job. Jobs run one at a time in the order in which they were asked for, in one thread that
     starts with the first of them, so that a visitor who waits gets a turn after each picture of the others. Closing the
     iterator drops a job that waits and stops one that runs at its next event. What the model raises is raised in the
-    caller.
+    caller; running out of memory is a ``ModelUnavailable`` there, and gives the job's memory back.
     """
 
     def __init__(self, model: UnifiedModel) -> None:
         self.model = model
         self.name = model.name
         self.capabilities = model.capabilities
+        self.options_type = options_type(model)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -91,5 +93,5 @@ class Worker:
                         break
                     job.out.put(event)
         except BaseException as error:
-            return error
+            return named(error, self.name)
         return None

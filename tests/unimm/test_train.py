@@ -7,11 +7,14 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from toy_star import toy_config, toy_star
 
 from agents import lessons, vocabulary
+from agents.tasks import maze
+from unimm.document import Image
 from unimm.star.model import is_base
 from unimm.star.tokenizer import word_tokenizer
 from unimm.star.vq import VQModel
@@ -22,6 +25,12 @@ from unimm.train.understanding import UnderstandingTrainer
 from unimm.train.vq import FREE_STEPS, VQTrainer, drop_twins, vq_loss
 
 TEACHER = Teacher(toy_config(), word_tokenizer(vocabulary.words()))
+
+
+def shown(pixels: np.ndarray) -> Image:
+    """A lesson's picture as a document has it: twice as large."""
+    pixels = pixels.repeat(2, 0).repeat(2, 1)
+    return Image(pixels.shape[1], pixels.shape[0], pixels.tobytes())
 
 
 def lesson() -> Lesson:
@@ -68,7 +77,7 @@ def test_drawing_stages_leave_every_understanding_logit(editing: bool, tmp_path:
 
     before, stack = logits(), star.stack.layers[0].mlp.up_proj.weight.clone()
     kept = {name: value.clone() for name, value in star.state_dict().items() if is_base(name) or name.startswith("pixel_encoder.")}
-    batches = lessons.drawing_batches(0, TEACHER, editing, size=2)
+    batches = lessons.batches(lessons.drawing_lessons(0, editing), TEACHER, size=2)
     trainer = DrawingTrainer(star)
     plan = StagePlan("drawing", 0.01, 1e-2, lambda trainer, batch: trainer(batch), lambda seed: batches, lambda *_: {}, trains_drawing)
     run_stage(plan, trainer, tmp_path)
@@ -152,3 +161,19 @@ def test_learning_rate_warms_up_and_falls() -> None:
     assert rate_at(0, 0, 100) == pytest.approx(0.01)
     assert rate_at(0, 200, 100) == 1
     assert rate_at(1, 200, 100) == rate_at(2, 200, 100) == pytest.approx(0.05)
+
+
+def test_a_lesson_draws_what_its_thought_says_right_or_not() -> None:
+    rng = random.Random(6)
+    boards, free = lessons.maze_boards(rng, loops=0.3), 0
+    for _ in range(150):
+        lesson = lessons.drawing_lesson(rng, boards, True)
+        branch = lesson.branches[0]
+        if branch.ask != maze.INSTRUCTIONS["next"] or maze.done(branch.reply):
+            continue
+        before, after = (maze.read(shown(lesson.pictures[number])).board for number in (branch.source, branch.target))
+        move = maze.parse_move(branch.reply)
+        greyed = {cell for cell in map(maze.cell_at, branch.reply.split()) if cell} if move is None else set()
+        assert after == (maze.step(before, move) if move else before.put(dict.fromkeys(greyed, maze.GREY)))
+        free += after != maze.next_board(before)
+    assert free > 20

@@ -30,7 +30,7 @@ def toy_config() -> StarConfig:
 @cache
 def toy_weights() -> dict[str, torch.Tensor]:
     """Weights large enough that logits are far apart and pictures differ from their sources in some cells."""
-    torch.manual_seed(3)
+    torch.manual_seed(7)
     star = Star(toy_config())
     with torch.no_grad():
         for name, parameter in star.named_parameters():

@@ -1,70 +1,32 @@
-"""One picture being drawn: the stack over what the base has read, token after token or a run of the source's at once."""
+"""A picture of the embedded model being drawn: the stack over what the base has read, cells on the shared grid."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from unimm.model import Options
-from unimm.sampling import guided, sample
 from unimm.star.backbone import causal_mask, new_cache
+from unimm.star.drawing import Drawing
 from unimm.star.layout import SOURCE, Layout
 from unimm.star.model import Star
 from unimm.star.prefix import Prefix
-from unimm.star.speculate import accept_run
 
 
-class Canvas:
+class Canvas(Drawing):
     """Draws VQ ids [cells] after one prefix, or after two: with the words and without, for guidance.
 
     ``source_ids`` [cells] are the tokens of the picture that is edited; None draws from nothing.
     """
 
     def __init__(self, star: Star, rows: Sequence[Prefix], columns: int, source_ids: Tensor | None, begin: int) -> None:
-        self.star, self.columns, self.source = star, columns, source_ids
-        self.cells = len(source_ids) if source_ids is not None else columns * columns
-        self.ids = source_ids.clone() if source_ids is not None else torch.zeros(self.cells, dtype=torch.long)
-        self.passes, self._done = 0, 0
-        self._begin, self._rows = begin, len(rows)
+        super().__init__(len(source_ids) if source_ids is not None else columns * columns, source_ids, len(rows))
+        self.star, self.columns, self._begin = star, columns, begin
         self._base, self._stack = _side_by_side(rows), new_cache()
         self._hidden = torch.cat([prefix.hidden for prefix in rows])
         self._position = rows[0].position
         self._time = rows[0].time
-
-    def preview(self) -> Tensor:
-        """The ids so far: settled ones, the source's behind them."""
-        return self.ids
-
-    def fill(self, options: Options, generator: torch.Generator) -> Iterator[int]:
-        """Draw; after every pass yields how many tokens are settled."""
-        drafts = self.source is not None and options.speculative
-        with torch.inference_mode():
-            logits = self._first(drafts)
-        while True:
-            with torch.inference_mode():
-                self._settle(self._guide(logits, options.guidance), drafts, options, generator)
-            yield self._done
-            if self._done == self.cells:
-                return
-            with torch.inference_mode():
-                logits = self._next(drafts)
-
-    def _settle(self, logits: Tensor, drafts: bool, options: Options, generator: torch.Generator) -> None:
-        """Decide the tokens that ``logits`` [n, codes] are for, from the first unsettled cell on."""
-        if not drafts:
-            self.ids[self._done] = int(sample(logits[:1], options, generator))
-            self._done += 1
-            return
-        kept, token = accept_run(logits, self.ids[self._done :], options, generator)
-        self._done += kept
-        if token is not None:
-            self.ids[self._done] = token
-            self._done += 1
-
-    def _guide(self, logits: Tensor, weight: float) -> Tensor:
-        return logits[0] if self._rows == 1 else guided(logits[0], logits[1], weight)
 
     def _first(self, drafts: bool) -> Tensor:
         """Read the source and the beginning of the canvas; with ``drafts`` also the source's tokens as if they were drawn."""

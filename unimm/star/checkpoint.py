@@ -1,4 +1,4 @@
-"""Weights on disk: the released layout and its translation, strict loading, and shards small enough to push.
+"""Weights on disk: the released layout and its translation to sharded safetensors.
 
 ``python -m unimm.star.checkpoint SOURCE OUT`` turns a released ``.pt`` into sharded safetensors under the names this
 package uses (add ``--part pixel_encoder`` for a bare VQ file).
@@ -7,6 +7,7 @@ package uses (add ``--part pixel_encoder`` for a bare VQ file).
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,12 +32,19 @@ RENAMES = (
 """Prefixes of the release (transformers 4.51 naming, then 5) and ours; the first that fits counts, and names already ours stay."""
 
 NOT_OURS = ("diffusion_decoder", "pixel_encoder.quantize.codebook_used")
-"""Parts of a released file that this model has no use for: the diffusion decoder is a model of its own, the buffer is bookkeeping."""
+"""What the network ``Star`` has no use for: the diffusion decoder goes into files of its own, the buffer is bookkeeping."""
+
+DECODER = "diffusion_decoder."
 
 
 def translate(state: Mapping[str, Tensor]) -> State:
     """Released key names to ours, leaving out what is not ours; translating twice changes nothing."""
     return {_name(key): value for key, value in state.items() if not key.startswith(NOT_OURS)}
+
+
+def decoder_part(state: Mapping[str, Tensor]) -> State:
+    """The diffusion decoder's weights of a released file, without their common prefix; empty where it has none."""
+    return {key.removeprefix(DECODER): value for key, value in state.items() if key.startswith(DECODER)}
 
 
 def _name(key: str) -> str:
@@ -89,12 +97,26 @@ def release_specials(data: Mapping[str, Any]) -> SpecialIds:
     return SpecialIds(**{name: marks[mark] for name, mark in names.items() if mark in marks})
 
 
+SMALL_FILES = ("config.json", "tokenizer.json", "caption_tokenizer.json")
+
+
 def convert(source: Path, out: Path, part: str | None = None, limit: int = 5_000_000_000) -> list[Path]:
-    """A released file as sharded safetensors under our names; ``part`` is the prefix a bare part's file lacks."""
+    """A released file as sharded safetensors under our names; ``part`` is the prefix a bare part's file lacks.
+
+    The diffusion decoder goes into shards of its own (``diffusion_decoder-*``), so that drawing without it reads less.
+    Config and tokenizers that lie beside the source are copied along.
+    """
     state = read_state(source)
     if part:
         state = {f"{part}.{key}": value for key, value in state.items()}
-    return save_sharded(translate(state), out, limit=limit)
+    paths = save_sharded(translate(state), out, limit=limit)
+    if decoder := {key: value for key, value in state.items() if key.startswith(DECODER)}:
+        paths += save_sharded(decoder, out, "diffusion_decoder", limit)
+    for name in SMALL_FILES:
+        beside = Path(source).parent / name
+        if beside.is_file() and beside.parent.resolve() != out.resolve():
+            paths.append(Path(shutil.copyfile(beside, out / name)))
+    return paths
 
 
 def main(arguments: Iterable[str] | None = None) -> None:

@@ -37,6 +37,9 @@ class StarConfig:
     """Rope distance between neighbouring cells under ``shared_grid``: tiny heads need coarse angles."""
     grid_rows: int = 0
     """Size of the learned row and column embeddings added to picture tokens; 0 has none (released)."""
+    stack_reads: int = 0
+    """A layer of the base whose states the stack reads beside the last ones, through a projection of its own; 0 is
+    none (released). The last states say what the base would say next; an early layer still knows which word it read."""
     template: Literal["qwen", "plain"] = "qwen"
     """qwen: the released chat template. plain: one start and one end token a turn, no role words."""
     bf16_rope: bool = True
@@ -101,7 +104,7 @@ def _tiny_base() -> dict[str, Any]:
 CONFIGS: dict[str, StarConfig] = {
     "tiny": StarConfig(
         "star-tiny", _tiny_base(), TINY_VQ, stack_layers=4, adapter_depth=2, picture=128, scale=2, blocks="understanding_first",
-        positions="shared_grid", grid_stride=12, grid_rows=16, template="plain", bf16_rope=False, memory_gb={"float32": 0.1},
+        positions="shared_grid", grid_stride=12, grid_rows=16, stack_reads=1, template="plain", bf16_rope=False, memory_gb={"float32": 0.1},
     ),
     "3b": StarConfig("star-3b", qwen(2048, 11008, 36, 16, 2, 151936, True), RELEASED_VQ, stack_layers=16, adapter_depth=2,
                      memory_gb={"bfloat16": 12.5}),

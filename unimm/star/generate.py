@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from unimm.star.config import StarConfig
 from unimm.star.model import Star
 from unimm.star.pictures import fitted, from_tokens, to_canvas
 from unimm.star.prefix import Chunk, Prefix, Reader, chunks_of, next_key
+from unimm.star.remembered import Remembered
 from unimm.star.tokenizer import SPECIAL, load_tokenizer
 from unimm.weights import load_sharded, load_strict
 
@@ -43,8 +43,8 @@ class StarModel:
         self.star, self.config, self.tokenizer = star.eval().requires_grad_(False), star.config, tokenizer
         self.name = star.config.name
         self.special = {token: tokenizer.token_to_id(token) for token in SPECIAL}
-        self._seen = _Remembered(64, lambda image: self.star.see(to_canvas(image, self.config)))
-        self._ids = _Remembered(64, lambda image: self.star.pixel_encoder.encode(to_canvas(image, self.config))[0])
+        self._seen = Remembered(64, lambda image: self.star.see(to_canvas(image, self.config)))
+        self._ids = Remembered(64, lambda image: self.star.pixel_encoder.encode(to_canvas(image, self.config))[0])
         self.reader = Reader(star, self._see, self.special)
 
     @property
@@ -52,7 +52,7 @@ class StarModel:
         side = self.config.picture * self.config.scale
         return Capabilities(
             understand=True, generate=True, edit=True, interleave=True, latents=True, image_sizes=(side,),
-            licence="Apache-2.0", weights="assets/star-tiny", memory_gb=dict(self.config.memory_gb),
+            licence="Apache-2.0", weights="assets/star-tiny", memory_gb=dict(self.config.memory_gb), taught=("maze",),
         )  # fmt: skip
 
     @classmethod
@@ -129,7 +129,7 @@ class StarModel:
 
     def _latent(self, index: int, token: int, prefix: Prefix, out: Any) -> LatentStep:
         """What one hidden state of the thought says: its nearest words, its norm, and where on the last picture it looked."""
-        hidden = prefix.hidden[0, -1]
+        hidden = prefix.hidden[0, -1, : self.star.hidden]
         chances = self.star.word_logits(hidden)[: self.tokenizer.get_vocab_size()].softmax(-1).topk(NEAREST)
         words = tuple((self.tokenizer.decode([int(word)], skip_special_tokens=False), float(p)) for p, word in zip(*chances, strict=True))
         heat, grid = (), (0, 0)
@@ -183,19 +183,3 @@ class StarModel:
         if missing:
             bare, _ = self.reader.step(bare, [self.special["<|fim_pad|>"]] * missing)
         return self.reader.step(bare, [self.special["<|vision_start|>"]])[0]
-
-
-class _Remembered:
-    """The latest results of a function of a picture."""
-
-    def __init__(self, size: int, compute: Callable[[Image], Tensor]) -> None:
-        self.size, self.compute = size, compute
-        self.known: OrderedDict[str, Tensor] = OrderedDict()
-
-    def __call__(self, image: Image) -> Tensor:
-        if image.hash not in self.known:
-            self.known[image.hash] = self.compute(image)
-            while len(self.known) > self.size:
-                self.known.popitem(last=False)
-        self.known.move_to_end(image.hash)
-        return self.known[image.hash]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -57,6 +60,9 @@ class Star(nn.Module):
         self.pixel_adapter = Adapter(config.vq.codebook_dim, hidden, config.adapter_depth)
         self.pixel_output_head = nn.Linear(hidden, config.vq.codebook_size)
         self.pixel_encoder = VQModel(config.vq)
+        if config.stack_reads:
+            self.stack_reader = nn.Linear(hidden, hidden, bias=False)
+            nn.init.zeros_(self.stack_reader.weight)
         if config.grid_rows:
             self.seen_places = Places(config.grid_rows, hidden)
             self.source_places = Places(config.grid_rows, hidden)
@@ -65,6 +71,10 @@ class Star(nn.Module):
     @property
     def hidden(self) -> int:
         return self.base.config.text_config.hidden_size
+
+    @property
+    def device(self) -> torch.device:
+        return self.pixel_output_head.bias.device
 
     def words(self, ids: Tensor) -> Tensor:
         return self.base.model.language_model.embed_tokens(ids)
@@ -103,15 +113,30 @@ class Star(nn.Module):
         return embeds
 
     def understand(self, embeds: Tensor, position: Tensor, mask: Tensor | None, cache: object = None) -> Tensor:
-        """The base's last hidden states [B, L, hidden], after its final norm. ``position`` is [3, B, L]."""
-        return decode(self.base.model.language_model, embeds, position, mask, cache).last_hidden_state
+        """The base's states [B, L, ...] (see ``states``). ``position`` is [3, B, L]."""
+        early = bool(self.config.stack_reads)
+        return self.states(decode(self.base.model.language_model, embeds, position, mask, cache, output_hidden_states=early))
+
+    def states(self, out: Any) -> Tensor:
+        """What later parts read of a pass through the base: its last hidden states [B, L, hidden], after the final norm.
+
+        With ``stack_reads``, those of that layer stand behind them, rms-normed: [B, L, 2 hidden].
+        """
+        if not self.config.stack_reads:
+            return out.last_hidden_state
+        early = F.rms_norm(out.hidden_states[self.config.stack_reads], (self.hidden,))
+        return torch.cat([out.last_hidden_state, early], -1)
 
     def draw(self, hidden: Tensor, position: Tensor, mask: Tensor | None, cache: object = None) -> Tensor:
-        """The stack's hidden states [B, L, hidden] over the base's."""
+        """The stack's hidden states [B, L, hidden] over the base's states."""
+        if self.config.stack_reads:
+            last, early = hidden.split(self.hidden, -1)
+            hidden = last + self.stack_reader(early)
         return decode(self.stack, hidden, position, mask, cache).last_hidden_state
 
     def word_logits(self, hidden: Tensor) -> Tensor:
-        return self.base.lm_head(hidden)
+        """Logits over the vocabulary from the base's states [..., hidden or 2 hidden]."""
+        return self.base.lm_head(hidden[..., : self.hidden])
 
     def pixel_logits(self, hidden: Tensor) -> Tensor:
         """Logits over the codebook [..., codes] from stack states [..., hidden]."""

@@ -18,10 +18,13 @@ from torch import Tensor
 from unimm.model import Options
 from unimm.parity import EXACT, Case, Check, Golden, Suite
 from unimm.sampling import filter_logits, guided, sample
-from unimm.star import checkpoint, processor, released, schedule
+from unimm.star import checkpoint, parity_decoder, processor, released, schedule
 from unimm.star.config import StarConfig
+from unimm.star.line_canvas import LineCanvas
 from unimm.star.model import Star
+from unimm.star.parity_decoder import DecoderParts
 from unimm.star.processor import Grid, SpecialIds, Template, VisionSizes
+from unimm.star.reading import Reading, say
 from unimm.star.released import Caches, line
 from unimm.star.vq import to_uint8
 
@@ -54,11 +57,15 @@ class Shared:
         return self._load(self.config)
 
     @cached_property
+    def diffusion(self) -> DecoderParts:
+        return DecoderParts(self.golden)
+
+    @cached_property
     def model_bf16_rope(self) -> Star:
         return self._load(replace(self.config, bf16_rope=True))
 
     def _load(self, config: StarConfig) -> Star:
-        return released.build(config, checkpoint.read_state(self.golden.folder)).float()
+        return released.build(config, checkpoint.read_state(self.golden.folder), dtype=torch.float32)
 
     @cached_property
     def sizes(self) -> VisionSizes:
@@ -163,16 +170,20 @@ def _t2i_bf16(shared: Shared, case: Case) -> None:
     case.compare("logits_raw", _teacher_forced(shared.model_bf16_rope, plain["input_ids"], plain["forced_vq_ids"])[1])
 
 
-def _draw(shared: Shared, case: Case, embeds: Tensor, positions: Tensor) -> Tensor:
-    """Draw greedily and compare ids and guided logits; returns the ids [B, n]."""
-    steps = list(released.draw(shared.model, embeds, positions, case["vq_ids"].shape[1], case.parameters["cfg_weight"], GREEDY))
-    ids = torch.stack([step.ids for step in steps], 1)
+def _draw(shared: Shared, case: Case, embeds: Tensor, positions: Tensor, offset: int = 0) -> Tensor:
+    """Draw greedily and compare ids and guided logits; returns the ids [1, n]."""
+    options = replace(GREEDY, guidance=case.parameters["cfg_weight"])
+    rows = [Reading(shared.model, row[None], positions[:, : embeds.shape[1]], offset) for row in embeds]
+    canvas, logits, raw = LineCanvas(rows, case["vq_ids"].shape[1]), [], []
+    for _ in canvas.fill(options, torch.Generator()):
+        logits.append(canvas.logits)
+        raw.append(canvas.raw)
+    ids = canvas.ids[None]
     case.compare("vq_ids", ids)
-    case.compare("logits_cfg", torch.stack([step.logits for step in steps], 1))
-    raw = torch.stack([step.raw for step in steps], 1)
+    case.compare("logits_cfg", torch.cat(logits)[None])
     for name in case.tensors:
         if found := re.fullmatch(r"logits_raw_first(\d+)", name):
-            case.compare(name, raw[:, : int(found[1])])
+            case.compare(name, torch.cat(raw, 1)[:, : int(found[1])])
     return ids
 
 
@@ -180,7 +191,7 @@ def _draw(shared: Shared, case: Case, embeds: Tensor, positions: Tensor) -> Tens
 def _t2i_greedy(shared: Shared, case: Case) -> None:
     rows = pairs(case["input_ids"], shared.special)
     case.compare("input_ids", rows)
-    ids = _draw(shared, case, shared.model.words(rows), line(0, rows.shape[1] + case["vq_ids"].shape[1]))
+    ids = _draw(shared, case, shared.model.words(rows), line(0, rows.shape[1]))
     side = int(ids.shape[1] ** 0.5)
     case.compare("images", rearrange(shared.model.pixel_encoder.decode(ids, (side, side)), "b c h w -> b h w c"))
 
@@ -192,7 +203,7 @@ def _reasoning(shared: Shared, case: Case) -> None:
     row = template.reasoning_row(case["answer_ids"].tolist(), case["suffix_ids"].tolist())
     rows = processor.guidance_rows(row, shared.special)
     case.compare("input_ids", rows)
-    _draw(shared, case, shared.model.words(rows), line(0, rows.shape[1] + case["vq_ids"].shape[1]))
+    _draw(shared, case, shared.model.words(rows), line(0, rows.shape[1]))
 
 
 @check("edit")
@@ -215,7 +226,7 @@ def _edit(shared: Shared, case: Case) -> None:
     sequence = inserted.with_drawn(ids.shape[1], special)
     case.compare("rope_input_ids", torch.tensor([sequence]))
     _positions(case, "", sequence, [grid], special, shared.sizes.merge, delta="rope_delta")
-    _draw(shared, case, embeds, processor.rope_positions(sequence, [grid], special, shared.sizes.merge)[0])
+    _draw(shared, case, embeds, *processor.rope_positions(sequence, [grid], special, shared.sizes.merge))
 
 
 def _positions(case: Case, prefix: str, row: list[int], grids: list[Grid], special: SpecialIds, merge: int, delta: str) -> None:
@@ -238,8 +249,8 @@ def _understand(shared: Shared, case: Case) -> None:
     embeds = released.picture_embeds(model, ids, vision, special.image_pad)
     case.compare("logits", released.word_logits(model, embeds, positions))
     if "greedy_ids" in case:
-        steps = released.write(model, embeds, positions, offset, case["greedy_ids"].shape[1], GREEDY)
-        case.compare("greedy_ids", torch.stack(list(steps), 1))
+        written = say(Reading(model, embeds, positions, offset), case["greedy_ids"].shape[1], GREEDY)
+        case.compare("greedy_ids", torch.tensor([[word.id for word in written]]))
     if "text_only_ids" in case:
         words = case["text_only_ids"]
         case.compare("text_only_logits", released.word_logits(model, model.words(words), line(0, words.shape[1])))
@@ -309,18 +320,4 @@ def _schedule(shared: Shared, case: Case) -> None:
         case.compare(f"timesteps_{steps}", schedule.timesteps(levels, scheduler["num_train_timesteps"]), SCHEDULE)
 
 
-_DIFFUSION = "belongs to the diffusion decoder, which this package does not have"
-
-SUITE = Suite(
-    open=Shared,
-    checks=CHECKS,
-    left_out={
-        "dit": _DIFFUSION,
-        "dit_ref_variant": f"{_DIFFUSION}; an unpublished variant of it",
-        "pipe": "inputs of the pipe_* cases, nothing to compare",
-        "pipe_edit": _DIFFUSION,
-        "pipe_t2i": _DIFFUSION,
-        "text_encoder": "Gemma-2 text encoder of the diffusion decoder, which this package does not have",
-        "vae": "picture encoder of the diffusion decoder, which this package does not have",
-    },
-)
+SUITE = Suite(open=Shared, checks=CHECKS | parity_decoder.CHECKS)

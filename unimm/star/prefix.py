@@ -30,7 +30,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Prefix:
-    """The base's state after some chunks: keys and values, last hidden states [1, L, hidden], positions [3, 1, L].
+    """The base's state after some chunks: keys and values, states [1, L, ...], positions [3, 1, L].
 
     Values only: extending makes a new one, and tensors are shared, never copied.
     """
@@ -115,9 +115,10 @@ class Reader:
         cache = shared(prefix.cache)
         out = self.star.base.model.language_model(
             inputs_embeds=embeds, position_ids=position, past_key_values=cache, use_cache=True,
-            attention_mask={"full_attention": causal_mask(len(layout), prefix.length)}, **options,
+            attention_mask={"full_attention": causal_mask(len(layout), prefix.length)},
+            output_hidden_states=bool(self.star.config.stack_reads), **options,
         )  # fmt: skip
-        hidden = out.last_hidden_state
+        hidden = self.star.states(out)
         longer = replace(
             prefix, time=layout.time, cache=cache, images=(*prefix.images, image) if image is not None else prefix.images,
             hidden=hidden if prefix.hidden is None else torch.cat([prefix.hidden, hidden], 1),

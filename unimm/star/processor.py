@@ -40,6 +40,7 @@ class SpecialIds:
     video_pad: int = 151656
     fim_pad: int = 151662
     newline: int = 198
+    endoftext: int = 151643
 
 
 @dataclass(frozen=True)

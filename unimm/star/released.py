@@ -1,32 +1,34 @@
-"""The released way through ``Star``: vision tokens of any picture size, edit rows, cached drawing and writing.
+"""The released way through ``Star``: vision tokens of any picture size, edit rows, cached passes of base and stack.
 
-Rows of a drawing come in pairs, conditional then unconditional. Positions are [3, L], the same for every row
-(``processor.rope_positions``, or ``line`` where no picture is seen).
+Positions are [3, L], the same for every row of a batch (``processor.rope_positions``, or ``line`` where no picture is seen).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from einops import rearrange, repeat
+from einops import repeat
 from torch import Tensor
 
-from unimm.sampling import SamplingOptions, guided, sample
+from unimm import weights
 from unimm.star.backbone import causal_mask, new_cache
 from unimm.star.checkpoint import translate
 from unimm.star.config import StarConfig
 from unimm.star.model import Star
 from unimm.star.processor import EditRows, Grid
-from unimm.weights import load_strict
 
 
-def build(config: StarConfig, state: Mapping[str, Tensor]) -> Star:
+def build(
+    config: StarConfig, state: Mapping[str, Tensor], device: str | torch.device = "cpu", dtype: torch.dtype | None = None,
+    quantize: str | None = None,
+) -> Star:  # fmt: skip
     """A ``Star`` with weights under released or own names; raises ``MissingWeights`` where they do not fit."""
-    star = Star(config).eval()
-    load_strict(star, translate(state), config.name)
+    star = weights.build(lambda: Star(config), translate(state), config.name, device, dtype, quantize)
+    for part in (star.base, star.stack):
+        part.set_attn_implementation("sdpa")
     if config.bf16_rope:
         round_rope(star)
     return star
@@ -97,47 +99,3 @@ def picture_embeds(star: Star, ids: Tensor, vision: Tensor, image_pad: int) -> T
     """Embeddings of ids [1, L] whose picture placeholders are filled, in order, with vision tokens [m, hidden]."""
     embeds = star.words(ids)
     return embeds.masked_scatter((ids == image_pad).unsqueeze(-1), vision.to(embeds.dtype))
-
-
-@dataclass(frozen=True)
-class DrawStep:
-    """One drawn token per pair of rows: ids [B], guided logits [B, codes], and the rows' own logits [2B, codes]."""
-
-    ids: Tensor
-    logits: Tensor
-    raw: Tensor
-
-
-@torch.inference_mode()
-def draw(
-    star: Star, embeds: Tensor, positions: Tensor, count: int, weight: float, options: SamplingOptions,
-    generator: torch.Generator | None = None,
-) -> Iterator[DrawStep]:  # fmt: skip
-    """Draw ``count`` tokens after a prompt, one a step; closing the iterator stops the work.
-
-    embeds [2B, L, hidden] are pairs of rows; positions [3, at least L + count - 1] cover the prompt and what is
-    drawn. The chosen id goes back into both rows of its pair.
-    """
-    caches, at = Caches(), 0
-    for _ in range(count):
-        raw = pixel_logits(star, embeds, positions[:, at : at + embeds.shape[1]], caches)[:, -1]
-        logits = guided(*rearrange(raw, "(b pair) codes -> pair b codes", pair=2), weight)
-        ids = sample(logits, options, generator)
-        yield DrawStep(ids, logits, raw)
-        at, embeds = at + embeds.shape[1], star.drawn(repeat(ids, "b -> (b pair) 1", pair=2))
-
-
-@torch.inference_mode()
-def write(
-    star: Star, embeds: Tensor, positions: Tensor, offset: int, count: int, options: SamplingOptions,
-    generator: torch.Generator | None = None,
-) -> Iterator[Tensor]:  # fmt: skip
-    """Write at most ``count`` words after a prompt, ids [B] a step; the caller stops at an end mark by closing the iterator.
-
-    positions [3, L] are the prompt's; what follows stands at its index plus ``offset`` (see ``rope_positions``).
-    """
-    caches, length = Caches(), embeds.shape[1]
-    for step in range(count):
-        ids = sample(word_logits(star, embeds, positions, caches)[:, -1], options, generator)
-        yield ids
-        embeds, positions = star.words(ids[:, None]), line(length + step + offset, 1)

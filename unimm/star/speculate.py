@@ -19,10 +19,10 @@ def accept_run(logits: Tensor, draft: Tensor, options: SamplingOptions, generato
     """
     if options.temperature <= 0:
         best = logits.argmax(-1)
-        different = (best != draft).nonzero()
+        different = (best != draft.to(best.device)).nonzero()
         return (int(different[0]), int(best[different[0]])) if len(different) else (len(draft), None)
     chances = probabilities(logits, options)
-    kept = torch.rand(len(draft), generator=generator) < chances.gather(1, draft[:, None])[:, 0]
+    kept = torch.rand(len(draft), generator=generator) < chances.gather(1, draft[:, None].to(chances.device))[:, 0].cpu()
     if bool(kept.all()):
         return len(draft), None
     place = int((~kept).nonzero()[0])
@@ -30,4 +30,4 @@ def accept_run(logits: Tensor, draft: Tensor, options: SamplingOptions, generato
     rest[draft[place]] = 0
     if float(rest.sum()) <= 0:  # all mass on the draft token, and the random number was exactly one
         rest = chances[place]
-    return place, int(torch.multinomial(rest, 1, generator=generator))
+    return place, int(torch.multinomial(rest.cpu(), 1, generator=generator))

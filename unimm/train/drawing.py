@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from unimm.star.layout import SEEN, SOURCE
 from unimm.star.model import Star, is_base, pictures_to_pixels
+from unimm.train.alignment import Alignment, aligned
 from unimm.train.data import Batch, branch_mask
 
-CHANGED_WEIGHT = 8.0
-"""Weight of a token that differs from the source's; copying is most of a picture and soon learnt."""
+HEAVY = 8.0
+"""Weight of a token that differs from the source's or is still drawn wrong; copying is most of a picture and soon learnt."""
 
 
 def trains_drawing(name: str) -> bool:
@@ -22,11 +23,14 @@ def trains_drawing(name: str) -> bool:
 
 
 class DrawingTrainer(nn.Module):
-    """Next-token loss over the drawn picture's VQ ids, tokens that change weighted up."""
+    """Next-token loss over the drawn picture's VQ ids, tokens that change or are wrong weighted up.
 
-    def __init__(self, star: Star) -> None:
+    ``alignment`` adds the term of ``unimm.train.alignment``.
+    """
+
+    def __init__(self, star: Star, alignment: Alignment | None = None) -> None:
         super().__init__()
-        self.star = star
+        self.star, self.alignment = star, alignment
 
     def logits(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Logits [B, cells, codes] of the drawn picture, its ids [B, cells], and the source's ids (-1 where there is none)."""
@@ -45,13 +49,16 @@ class DrawingTrainer(nn.Module):
         return logits.float(), codes[rows, batch.targets], source
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        logits, target, source = self.logits(batch)
+        with aligned(self.alignment, "image", self.star, batch) as weigh:
+            logits, target, source = self.logits(batch)
         loss = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view_as(target)
         changed = (target != source) & (source >= 0)
-        weights = torch.where(changed, CHANGED_WEIGHT, 1.0)
         right = logits.argmax(-1) == target
+        weights = torch.where(changed | ~right, HEAVY, 1.0)
         numbers = {"token": right.float().mean().item(), "exact": right.all(1).float().mean().item()}
         if changed.any():
             numbers["changed"] = right[changed].float().mean().item()
         loss = (loss * weights).sum() / weights.sum()
-        return loss, {"loss": loss.item(), **numbers}
+        numbers = {"loss": loss.item(), **numbers}
+        loss, more = weigh(loss)
+        return loss, numbers | more

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from unimm.star.backbone import decode
 from unimm.star.layout import SEEN
 from unimm.star.model import Star, pictures_to_pixels
+from unimm.train.alignment import Alignment, aligned
 from unimm.train.data import IGNORED, Batch, branch_mask
 
 STATES = 16
@@ -19,18 +20,20 @@ STATES = 16
 class UnderstandingTrainer(nn.Module):
     """The base with two heads that exist in training only: what a cell holds, and whether it is wrong.
 
-    They give every picture token a label of its own, where the words alone give one a picture.
+    They give every picture token a label of its own, where the words alone give one a picture. ``alignment`` adds the
+    term of ``unimm.train.alignment``.
     """
 
-    def __init__(self, star: Star) -> None:
+    def __init__(self, star: Star, alignment: Alignment | None = None) -> None:
         super().__init__()
-        self.star = star
+        self.star, self.alignment = star, alignment
         self.state_head = nn.Linear(star.hidden, STATES)
         self.fault_head = nn.Linear(star.hidden, 2)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Loss over the replies and the cells' labels."""
-        tokens, hidden, early = self._hidden(batch)
+        with aligned(self.alignment, "text", self.star, batch) as weigh:
+            tokens, hidden, early = self._hidden(batch)
         speaks = batch.labels != IGNORED
         logits = self.star.word_logits(hidden[speaks]).float()
         words = F.cross_entropy(logits, batch.labels[speaks], reduction="none")
@@ -42,7 +45,8 @@ class UnderstandingTrainer(nn.Module):
         if (batch.faults != IGNORED).any():
             last, before = self._faults(hidden, batch), self._faults(early, batch)
             loss, numbers["faults"], numbers["early_faults"] = loss + 0.5 * last + before, last.item(), before.item()
-        return loss, numbers
+        loss, more = weigh(loss)
+        return loss, numbers | more
 
     def replies(self, batch: Batch) -> Tensor:
         """The likeliest next id at every position [B, L], the right words before it given."""
