@@ -1,259 +1,126 @@
-"""Time what makes drawing fast: ``python -m unimm.bench star-tiny [--json OUT]``.
+"""Time what makes models fast, each against the obvious way: ``python -m unimm.bench MODEL|all [--json OUT]``.
 
-Source-speculative editing against token by token, and the prefix cache on against off, on the pictures of recorded
-runs. Both sides of a comparison work on the same documents in one process, in turns, and must give the same result.
+Both sides of a race run in turns in one process, and its contract (identical results, or a measured difference) is
+asserted. MODEL is a family or a model's name (random weights at a middle size; nothing is loaded), ``star-tiny`` or a
+folder with the weights of one like it (recorded runs), or ``all``.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
+import importlib
+import importlib.util
 import json
-import os
-import platform
-import resource
+import re
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from unimm import star
-from unimm.document import Document, Image, Text
 from unimm.errors import BadInput, UnimmError
-from unimm.model import Options
-from unimm.star.canvas import Canvas
-from unimm.star.generate import StarModel
-from unimm.star.pictures import fitted, to_canvas
-from unimm.star.prefix import Reader, chunks_of
+from unimm.models import MODELS
+from unimm.timing import Race, peak_memory_gb, this_machine
 
+FAMILIES = ("star", "bagel", "mmada", "janus", "emu3")
 TRACES = Path(__file__).parent.parent / "assets" / "traces"
-RULE = "One process; every number is the sum over the documents of the best of {repeat} timings."
+
+TARGETS: Mapping[tuple[str, str], float] = {
+    ("star", r"edit, 10% of tokens"): 3.0, ("star", r"step 20 of a run"): 1 / 1.3, ("bagel", r"guided step"): 1.5,
+    ("mmada", r"^(text, dual|picture, settled) cache"): 3.0,
+}  # fmt: skip
+"""Least ratio of the races of a family whose description has the pattern in it, on two CPU cores."""
+
+Races = Callable[[int, str], Iterator[Race]]
 
 
-class Mismatch(Exception):
-    """Two ways that must give the same result do not."""
+def family_of(name: str) -> str:
+    """The family of a model or of itself; raises ``BadInput`` that lists what there is."""
+    if name in FAMILIES:
+        return name
+    if name in MODELS:
+        return MODELS[name].family
+    raise BadInput(f"There is nothing to time for {name!r}. Give all, star-tiny, a folder, or one of: {', '.join((*FAMILIES, *MODELS))}.")
 
 
-@dataclass(frozen=True)
-class Edit:
-    """One picture to draw from its source, as it came up in a recorded run: a next picture, or a redrawn wrong one.
+def races_of(family: str) -> Races:
+    """A family's races; raises ``BadInput`` where it has none."""
+    if importlib.util.find_spec(f"unimm.{family}.bench") is None:
+        raise BadInput(f"The family {family} has no races.")
+    return importlib.import_module(f"unimm.{family}.bench").races
 
-    Thought or verdict stand in ``document``, so only drawing is left; ``judged`` is what was asked about the result.
+
+def target(family: str, race: Race) -> float | None:
+    """The least ratio that is asked of a race, where one is."""
+    return next((least for (owner, pattern), least in TARGETS.items() if owner == family and re.search(pattern, race.what)), None)
+
+
+def run_races(
+    families: Sequence[str], repeat: int, size: str, show: Callable[[str], None], of: Callable[[str], Races] | None = None
+) -> dict[str, Any]:
+    """All races of some families as plain data, a line shown for each as it ends.
+
+    A broken contract ends its family's races and stands in ``broken``; targets are only asked of the middle size.
     """
-
-    kind: str
-    document: Document
-    judged: Document
-
-
-def recorded_edits(folder: Path) -> list[Edit]:
-    """The edits in all runs of a folder (``*.json`` as the page saves them), in order; raises ``BadInput`` where there are none."""
-    paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
-    edits = [edit for path in paths for edit in _edits_of(path)]
-    if not edits:
-        raise BadInput(f"{folder} holds no recorded run with pictures. Record one and give its folder with --traces.")
-    return edits
-
-
-def _edits_of(path: Path) -> Iterator[Edit]:
-    """The documents with which a recorded run asked for its pictures."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        pictures = [Image.from_png(base64.b64decode(png, validate=True)) for png in data["pictures"]]
-        task, steps = str(data["task"]), data["steps"]
-        critiques = {step["of"]: step["critiques"] for step in steps if step["kind"] == "critique"}
-        for step in steps:
-            if step["before"] is None or step["image"] is None or step["kind"] not in ("draw", "revise"):
-                continue
-            before, after = pictures[step["before"]], pictures[step["image"]]
-            judge = Text(f"{task} judge")
-            judged = Document().user(before, after, judge)
-            if step["kind"] == "draw" and step["parent"] is not None and steps[step["parent"]]["kind"] == "think":
-                thought = Text(steps[step["parent"]]["thought"])
-                yield Edit("next", Document().user(before, Text(f"{task} next")).assistant(thought), judged)
-            objections = [critique["words"] for critique in critiques.get(step["of"], ()) if not critique["ok"]]
-            if step["kind"] == "revise" and objections:
-                wrong = pictures[steps[step["of"]]["image"]]
-                yield Edit("revise", Document().user(before, wrong, judge).assistant(Text(objections[0])), judged)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, BadInput) as error:
-        raise BadInput(f"{path.name} is no undamaged recorded run. Remove it from the folder, or record it again.") from error
+    rows: list[dict[str, Any]] = []
+    broken: dict[str, str] = {}
+    for family in families:
+        try:
+            for race in (of or races_of)(family)(repeat, size):
+                least = target(family, race) if size == "middle" else None
+                met = least is None or race.ratio >= least
+                rows.append(asdict(race) | {"family": family, "ratio": race.ratio, "at_least": least, "met": met})
+                asked = "" if least is None else f"; at least {least:.2f}x: {'met' if met else 'MISSED'}"
+                show(race.line() + asked)
+        except AssertionError as error:
+            broken[family] = str(error)
+            show(f"{family}: BROKEN: {error}")
+    return {"repeat": repeat, "size": size, "races": rows, "broken": broken, "peak_memory_gb": peak_memory_gb(), **this_machine()}
 
 
-def spread(edits: Sequence[Edit], count: int) -> list[Edit]:
-    """At most ``count`` of them, evenly over all, redrawings (up to a third) among them."""
-    redrawn = [edit for edit in edits if edit.kind == "revise"][: max(count // 3, 1)]
-    rest = [edit for edit in edits if edit.kind != "revise"]
-    wanted = min(count - len(redrawn), len(rest))
-    return redrawn + [rest[at * len(rest) // wanted] for at in range(wanted)]
+def _recorded(given: argparse.Namespace, load: Callable[[str | None], Any] | None) -> dict[str, Any]:
+    """The report on recorded runs, printed and as data; raises ``Mismatch`` where two ways differ."""
+    from unimm.star import bench
+    from unimm.star import load as load_star
+    from unimm.star.recorded import recorded_edits
+
+    edits = recorded_edits(given.traces)
+    data = bench.run((load or load_star)(None if given.model == "star-tiny" else given.model), edits, given.n, given.repeat)
+    print(bench.report(data))
+    return data
 
 
-# --- what is timed
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """VQ ids of one drawing, the passes through the network that it took, and its seconds."""
-
-    ids: Tensor
-    passes: int
-    seconds: float
-
-
-def draw_tokens(model: StarModel, document: Document, speculative: bool) -> Drawn:
-    """The tokens of a document's picture, likeliest ones; what the base reads before is not timed."""
-    with torch.inference_mode():
-        prefix = model.reader.read(chunks_of(document, model.encode, model.special))
-        source = fitted(prefix.images[-1], model.config)
-        columns = source.width // (model.config.vq.factor * model.config.scale)
-        source_ids = model.star.pixel_encoder.encode(to_canvas(source, model.config))[0]
-        began = time.perf_counter()
-        opened, _ = model.reader.step(prefix, [model.special["<|vision_start|>"]])
-        canvas = Canvas(model.star, [opened], columns, source_ids, model.special["<|vision_end|>"])
-        for _ in canvas.fill(Options(speculative=speculative), torch.Generator().manual_seed(0)):
-            pass
-    return Drawn(canvas.ids, canvas.passes, time.perf_counter() - began)
-
-
-def stream_picture(model: StarModel, document: Document, speculative: bool) -> tuple[Image, float]:
-    """The same as a caller sees it, previews and decoded pixels included."""
-    began = time.perf_counter()
-    *_, last = model.stream(document, "image", Options(speculative=speculative))
-    return last.part, time.perf_counter() - began
-
-
-def compare_editing(model: StarModel, edits: Sequence[Edit], repeat: int) -> dict[str, Any]:
-    """Speculative against token by token; raises ``Mismatch`` where a token or a pixel differs."""
-    sums: dict[str, float] = dict.fromkeys(("tokens_fast", "tokens_slow", "stream_fast", "stream_slow"), 0.0)
-    passes = {True: 0, False: 0}
-    for edit in edits:
-        best = dict.fromkeys(sums, float("inf"))
-        for _ in range(repeat):
-            fast, slow = (draw_tokens(model, edit.document, speculative) for speculative in (True, False))
-            if not fast.ids.equal(slow.ids):
-                raise Mismatch("Speculative editing drew other tokens than token by token.")
-            (shown, fast_stream), (other, slow_stream) = (stream_picture(model, edit.document, way) for way in (True, False))
-            if shown != other:
-                raise Mismatch("Speculative editing showed another picture than token by token.")
-            taken = (fast.seconds, slow.seconds, fast_stream, slow_stream)
-            best = {name: min(best[name], seconds) for name, seconds in zip(sums, taken, strict=True)}
-        sums = {name: sums[name] + best[name] for name in sums}
-        passes = {True: passes[True] + fast.passes, False: passes[False] + slow.passes}
-    return {
-        "pictures": len(edits), "redrawn": sum(edit.kind == "revise" for edit in edits), "identical": True,
-        "passes_speculative": passes[True], "passes_token_by_token": passes[False],
-        "seconds_speculative": sums["tokens_fast"], "seconds_token_by_token": sums["tokens_slow"],
-        "ratio": sums["tokens_slow"] / sums["tokens_fast"],
-        "stream_seconds_speculative": sums["stream_fast"], "stream_seconds_token_by_token": sums["stream_slow"],
-        "stream_ratio": sums["stream_slow"] / sums["stream_fast"],
-    }  # fmt: skip
-
-
-def compare_prefixes(model: StarModel, edits: Sequence[Edit], repeat: int) -> dict[str, Any]:
-    """Reading what thinking, judging and redrawing are asked with, in the order of the run, with memory of what was read and without.
-
-    A question about a picture begins like the one before it, and a picture judged is seen again as the next one's source.
-    Raises ``Mismatch`` where a hidden state differs.
-    """
-    documents = [
-        document for edit in edits
-        for document in (edit.document if edit.kind == "revise" else Document(edit.document.turns[:1]), edit.judged)
-    ]  # fmt: skip
-    best = {True: float("inf"), False: float("inf")}
-    for _ in range(repeat):
-        states = {}
-        for remembered in (True, False):
-            fresh = StarModel(model.star, model.tokenizer)
-            read = _reading(fresh, remembered)
-            began = time.perf_counter()
-            with torch.inference_mode():
-                states[remembered] = [read(document) for document in documents]
-            best[remembered] = min(best[remembered], time.perf_counter() - began)
-        if not all(one.equal(other) for one, other in zip(states[True], states[False], strict=True)):
-            raise Mismatch("A remembered prefix differs from one that is read anew.")
-    return {"documents": len(documents), "identical": True, "seconds_on": best[True], "seconds_off": best[False],
-            "ratio": best[False] / best[True]}  # fmt: skip
-
-
-def _reading(model: StarModel, remembered: bool) -> Callable[[Document], Tensor]:
-    """Reads a document to its last hidden state; without memory the vision tower looks at every picture again, too."""
-
-    def see(image: Image) -> tuple[Tensor, int]:
-        image = fitted(image, model.config)
-        return model.star.see(to_canvas(image, model.config)), image.width // (model.config.vq.factor * model.config.scale)
-
-    reader = model.reader if remembered else Reader(model.star, see, model.special, remembered=0)
-    return lambda document: reader.read(chunks_of(document, model.encode, model.special)).hidden[:, -1]
-
-
-def peak_memory_gb() -> float:
-    """The most memory that this process has held so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**30 if sys.platform == "darwin" else 2**20)
-
-
-def run(model: StarModel, edits: Sequence[Edit], count: int, repeat: int) -> dict[str, Any]:
-    """All comparisons as plain data, on at most ``count`` of the edits."""
-    editing, prefixes = compare_editing(model, spread(edits, count), repeat), compare_prefixes(model, edits[:count], repeat)
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
-    versions = {"python": platform.python_version(), "torch": torch.__version__}
-    return {
-        "model": model.name, "repeat": repeat, "editing": editing, "prefixes": prefixes, "peak_memory_gb": peak_memory_gb(),
-        "machine": machine, "versions": versions,
-    }  # fmt: skip
-
-
-def report(data: dict[str, Any]) -> str:
-    """The numbers for people."""
-    editing, prefixes, machine = data["editing"], data["prefixes"], data["machine"]
-    count = editing["pictures"]
-
-    def line(name: str, fast: float, slow: float, ratio: float, unit: int) -> str:
-        each = f"{1000 * fast / unit:.0f} ms against {1000 * slow / unit:.0f} ms each"
-        return f"  {name:<26} {fast:8.2f} s  {slow:8.2f} s  {ratio:6.1f}x   {each}"
-
-    return "\n".join((
-        f"{data['model']}, {machine['cores']} cores, {machine['threads']} threads, torch {data['versions']['torch']}",
-        RULE.format(repeat=data["repeat"]),
-        f"Editing, {count} pictures ({editing['redrawn']} redrawn): speculative, token by token, how much faster",
-        line("tokens", editing["seconds_speculative"], editing["seconds_token_by_token"], editing["ratio"], count),
-        line("whole stream, previews too", editing["stream_seconds_speculative"], editing["stream_seconds_token_by_token"],
-             editing["stream_ratio"], count),
-        f"  passes                     {editing['passes_speculative']:8}    {editing['passes_token_by_token']:8}    tokens identical: yes",
-        f"Reading, {prefixes['documents']} documents: prefix cache on, off, how much faster",
-        line("reading", prefixes["seconds_on"], prefixes["seconds_off"], prefixes["ratio"], prefixes["documents"]),
-        f"Peak memory of this process: {data['peak_memory_gb']:.2f} GB",
-    ))  # fmt: skip
-
-
-def main(arguments: Sequence[str] | None = None, load: Callable[[str | None], StarModel] = star.load) -> int:
-    """The command; returns the exit status: 0 measured and identical, 1 a result differs, 2 could not run."""
+def _parser() -> argparse.ArgumentParser:
     flags = argparse.ArgumentParser(prog="python -m unimm.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags.add_argument("model", help="star-tiny, or a folder with the weights of a STAR")
+    flags.add_argument("model", help="all, a family or a model's name; star-tiny or a folder: recorded runs")
     flags.add_argument("--json", type=Path, help="file for the numbers")
-    flags.add_argument("--traces", type=Path, default=TRACES, help="folder with recorded runs (default: the ones that come with the page)")
-    flags.add_argument("--n", type=int, default=24, help="at most so many pictures (default: 24)")
     flags.add_argument("--repeat", type=int, default=3, help="time everything so often and take the best (default: 3)")
-    given = flags.parse_args(arguments)
+    flags.add_argument("--size", default="middle", help="of the random weights: middle (default), or small to try the command")
+    flags.add_argument("--traces", type=Path, default=TRACES, help="folder with recorded runs (default: the ones that come with the page)")
+    flags.add_argument("--n", type=int, default=24, help="at most so many recorded pictures (default: 24)")
+    return flags
+
+
+def main(arguments: Sequence[str] | None = None, load: Callable[[str | None], Any] | None = None) -> int:
+    """The command; returns the exit status: 0 all contracts held, 1 one did not or a target was missed, 2 could not run."""
+    given = _parser().parse_args(arguments)
     try:
         if given.n < 1 or given.repeat < 1:
             raise BadInput("--n and --repeat are at least 1.")
-        edits = recorded_edits(given.traces)
-        data = run(load(None if given.model == "star-tiny" else given.model), edits, given.n, given.repeat)
-        print(report(data))
+        if given.model == "star-tiny" or Path(given.model).is_dir():
+            data = _recorded(given, load)
+        else:
+            families = [name for name in FAMILIES if importlib.util.find_spec(f"unimm.{name}.bench")]
+            data = run_races(families if given.model == "all" else [family_of(given.model)], given.repeat, given.size, print)
         if given.json:
             given.json.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    except Mismatch as error:
+    except AssertionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except (UnimmError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
+    return 1 if data.get("broken") or not all(row["met"] for row in data.get("races", ())) else 0
 
 
 if __name__ == "__main__":
