@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from pathlib import Path
 
 import pytest
 
 from agents import prompts
+from agents.lessons import board_words
 from agents.loop import DrawAgent, Settings
 from agents.tasks import TASKS, maze
+from agents.tasks.maze_thoughts import free_thought
 from agents.trace import Trace
-from unimm.document import Image, Text
+from unimm.document import Document, Image, Text
 from unimm.model import Options, draw, write
 from unimm.star import load
 from unimm.star.generate import StarModel
@@ -50,6 +53,23 @@ def test_the_critic_names_what_is_wrong(model: StarModel) -> None:
     wrong = right.put({right.agent: maze.FLOOR})
     assert write(model, prompts.judge(TASK, maze.render(board), maze.render(right))) == "correct ."
     assert write(model, prompts.judge(TASK, maze.render(board), maze.render(wrong))).startswith("wrong . no agent")
+
+
+def test_another_thought_draws_another_picture(model: StarModel) -> None:
+    """What the model thinks is what it draws, also where what it saw says otherwise."""
+    rng, followed = random.Random(11), []
+    for index in range(12):
+        board = rng.choice(TASK.solve(TASK.problem("test", 300 + index, 6)).frames[:-1])
+        thought, asked = free_thought(rng, board)
+        drawn = draw(model, prompts.next_step(TASK, maze.render(board), thought))
+        followed.append(maze.read(drawn, board.n).board == asked)
+    assert sum(followed) >= 10
+
+
+def test_a_board_is_drawn_from_words_alone(model: StarModel) -> None:
+    board = TASK.problem("test", 2, 6).board
+    document = Document().user(Text(board_words(board))).assistant(Text(""))
+    assert maze.read(draw(model, document), 6).board == board
 
 
 @pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
