@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field
 from unimm.document import Document, Image, Part, Text
 from unimm.errors import BadInput
 from unimm.events import PartDone, TextDelta
-from unimm.model import Options, UnifiedModel, Want
+from unimm.model import Options, UnifiedModel, Want, options_type
 
 MAX_PIXELS = 2**24
 
@@ -38,6 +38,7 @@ class UnimmChatModel(BaseChatModel):
     options: Options = Options()
 
     def __init__(self, model: UnifiedModel, **kwargs: Any) -> None:
+        kwargs = {"options": options_type(model)()} | kwargs
         profile = {"image_inputs": model.capabilities.understand, "image_outputs": model.capabilities.generate}
         super().__init__(**{"model": model, "profile": profile} | kwargs)
 

@@ -23,10 +23,11 @@ from tqdm import tqdm
 from agents import uni_mmmu, uni_mmmu_score
 from agents.measure import CONDITIONS, Exam, Record, measure, units
 from agents.parallel import Load, run_all
-from agents.run import load_model
+from agents.run import EMBEDDED, WHICH, load_model
 from agents.summary import summarise, tables
 from agents.tasks import TASKS
 from unimm.errors import BadInput, UnimmError
+from unimm.models import MODELS, folder_of
 
 VERSION = 1
 
@@ -35,9 +36,9 @@ def parser() -> argparse.ArgumentParser:
     as_it_is = argparse.RawDescriptionHelpFormatter
     flags = argparse.ArgumentParser(prog="python -m agents.evaluate", description=__doc__, formatter_class=as_it_is)
     both, own, suite = flags, flags.add_argument_group("problems of our own"), flags.add_argument_group("a benchmark (--suite)")
-    both.add_argument("--model", default="star-tiny", help="a model's name, or a folder with its weights (default: star-tiny)")
+    both.add_argument("--model", default="star-tiny", help=f"{WHICH} (default: star-tiny)")
     both.add_argument("--seed", type=int, default=0, help="which problems are drawn, and the seed of the drawings (default: 0)")
-    both.add_argument("--jobs", type=int, default=2, help="processes, of one thread each (default: 2)")
+    both.add_argument("--jobs", type=int, help="processes, each with a model of its own and one thread (default: 2; 1 for larger models)")
     both.add_argument("--json", type=Path, help="file for all numbers and records")
     both.add_argument("--temperature", type=float, default=0.0, help="of the first drawing of each picture (default: 0)")
     own.add_argument("--task", choices=sorted(TASKS), default="maze")
@@ -138,14 +139,22 @@ def _known(path: Path, head: dict[str, Any]) -> dict[str, Record]:
 
 def weights_hash(model: str) -> str:
     """Hash over the files of a model folder, so that numbers name the weights that they belong to; "" where there is no folder."""
-    from unimm.star.generate import EMBEDDED
-
-    folder = EMBEDDED if model == "star-tiny" else Path(model)
+    known, _, given = model.partition("=")
+    folder = Path(given) if given else folder_of(known) if known.partition("@")[0] in MODELS else Path(model)
     digest = hashlib.sha256()
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("config.json"), *folder.glob("tokenizer.json")]) if folder.is_dir() else []
+    kinds = ("*.safetensors", "*.pt", "*.bin", "config.json", "tokenizer.json")
+    files = sorted(path for kind in kinds for path in folder.rglob(kind)) if folder.is_dir() else []
     for path in files:
-        digest.update(f"{path.name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+        digest.update(f"{path.relative_to(folder)}\0".encode() + _file_hash(path))
     return digest.hexdigest() if files else ""
+
+
+def _file_hash(path: Path) -> bytes:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(2**22):
+            digest.update(piece)
+    return digest.digest()
 
 
 def circumstances(given: argparse.Namespace) -> dict[str, Any]:
@@ -249,6 +258,7 @@ def main(arguments: Sequence[str] | None = None, load: Load = load_model) -> int
     """The command; returns the exit status: 0 measured, 2 could not run."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     given = parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
+    given.jobs = given.jobs if given.jobs is not None else 2 if given.model == EMBEDDED else 1
     try:
         (run_suite if given.suite or given.make_data else run_exam)(given, load, print)
     except (UnimmError, OSError) as error:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
 from agents.trace import Round, Trace
+from unimm.document import Image
 
 PAPER, INK, FAINT, RIGHT, DOUBT, WRONG = "#ffffff", "#111827", "#6b7280", "#15803d", "#b45309", "#b91c1c"
 GAP, BAR, LINE = 12, 60, 17
+
+Wear = Callable[[Image], Image | None]
+"""A run's picture -> how it is shown instead; None where it is shown as it is."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +28,10 @@ class _Panel:
     colour: str
 
 
-def strip(trace: Trace, columns: int = 6, leaf: int | None = None) -> PILImage.Image:
+def strip(trace: Trace, columns: int = 6, leaf: int | None = None, wear: Wear | None = None) -> PILImage.Image:
     """All pictures of a run in rows, redraws included: green frame where kept, brown where
     kept in doubt, red where not, with thought and verdicts."""
-    panels = list(_panels(trace, leaf))
+    panels = list(_panels(trace, leaf, wear))
     width, height = (max(getattr(panel.picture, side) for panel in panels) for side in ("width", "height"))
     columns = max(1, min(columns, len(panels)))
     rows = -(-len(panels) // columns)
@@ -38,9 +42,9 @@ def strip(trace: Trace, columns: int = 6, leaf: int | None = None) -> PILImage.I
     return sheet
 
 
-def gif(trace: Trace, seconds: float = 0.7, leaf: int | None = None) -> bytes:
+def gif(trace: Trace, seconds: float = 0.7, leaf: int | None = None, wear: Wear | None = None) -> bytes:
     """The run as an endless animated GIF, one frame a picture; the last one stays longer."""
-    panels = list(_panels(trace, leaf))
+    panels = list(_panels(trace, leaf, wear))
     width, height = (max(getattr(panel.picture, side) for panel in panels) for side in ("width", "height"))
     frames = [_drawn(panel, width, height).quantize(64) for panel in panels]
     durations = [int(1000 * seconds)] * len(frames)
@@ -50,20 +54,22 @@ def gif(trace: Trace, seconds: float = 0.7, leaf: int | None = None) -> bytes:
     return buffer.getvalue()
 
 
-def _panels(trace: Trace, leaf: int | None) -> Iterator[_Panel]:
-    yield _Panel(trace.start.to_pil(), "start", (f"{trace.task}, {trace.model}",), FAINT)
+def _panels(trace: Trace, leaf: int | None, wear: Wear | None) -> Iterator[_Panel]:
+    def shown(image: Image) -> PILImage.Image:
+        return ((wear(image) if wear else None) or image).to_pil()
+
+    yield _Panel(shown(trace.start), "start", (f"{trace.task}, {trace.model}",), FAINT)
     rounds = [item for item in trace.rounds(leaf) if item.image is not None]
     for item in rounds:
-        yield _panel(item, trace.answer if item is rounds[-1] else "")
+        yield _panel(item, shown(item.image), trace.answer if item is rounds[-1] else "")
 
 
-def _panel(item: Round, answer: str) -> _Panel:
-    assert item.image is not None
+def _panel(item: Round, picture: PILImage.Image, answer: str) -> _Panel:
     title = f"{item.frame}" + (f", redraw {item.number}" if item.number else "")
     verdicts = tuple(f"{verdict.by}: {verdict.words}" for verdict in item.critiques)
     thought = (item.thought,) if item.picture.kind == "draw" else ()
     colour = WRONG if item.kept is None else RIGHT if item.kept == "satisfied" else DOUBT
-    return _Panel(item.image.to_pil(), title, tuple(textwrap.wrap(answer, 38)) or (*thought, *verdicts), colour)
+    return _Panel(picture, title, tuple(textwrap.wrap(answer, 38)) or (*thought, *verdicts), colour)
 
 
 def _drawn(panel: _Panel, width: int, height: int) -> PILImage.Image:

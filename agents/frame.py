@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image as PILImage
+
 from agents import prompts
 from agents.critics import model_critic, program_critic
 from agents.events import Answered, Cell, Critiqued, Event, Finished, Kept, Kind, Reason, RunStarted, StepDone, StepStarted
-from agents.settings import derive_seed
+from agents.settings import options_for
 from agents.trace import Branch
 from unimm.document import Document, Image, Text
 from unimm.errors import BadInput
@@ -51,6 +53,7 @@ class Run:
         # A picture is checked when it is drawn and again by the program's critic: reading it once is enough.
         self.task = replace(agent.task, check=lru_cache(maxsize=8)(agent.task.check))
         self.model, self.clock, self.stop = agent.model, agent.clock, stop
+        self.asks = prompts.wording(self.task, agent.model.capabilities)
         if trace is not None and trace.task != self.task.name:
             raise BadInput(f"This trace is of the task {trace.task[:40]!r}; open it with an agent for that task.")
         self.problem = self.task.from_dict(trace.problem) if trace else given
@@ -67,7 +70,7 @@ class Run:
         self.doubt: tuple[int, Reason] | None = None  # the first frame that was kept without satisfying the critic
         self.total = self.task.about(self.problem)
         self.critics = {
-            "program": program_critic(self.task), "model": model_critic(self.model, self.task, Options(), self.poll), **agent.critics,
+            "program": program_critic(self.task), "model": model_critic(self.model, self.task, poll=self.poll), **agent.critics,
         }
         self.started = RunStarted(
             self.task.name, self.problem.to_dict(), self.model.name, self.settings.to_dict(), self.problem.image, self.total,
@@ -96,7 +99,7 @@ class Run:
         self.next_id += 1
         return started
 
-    def ask(self, document: Document, want: Want, options: Options) -> Iterator[ModelEvent]:
+    def ask(self, document: Document, want: Want, options: Options) -> Generator[ModelEvent, None, None]:
         """The model's events; stops between any two of them."""
         with closing(self.model.stream(document, want, options)) as events:
             for event in events:
@@ -104,15 +107,18 @@ class Run:
                 yield event
 
     def options(self, frame: int, round: int) -> Options:
-        warmer = self.settings.boldness * max(round - 1, 0)
-        return Options(
-            seed=derive_seed(self.settings.seed, frame, round), temperature=min(self.settings.temperature + warmer, 2.0),
-            guidance=self.settings.guidance,
-        )
+        return options_for(self.model, self.settings, frame, round)
+
+    def fitted(self, image: Image) -> Image:
+        """A drawn picture at the size of the run's pictures, whatever size the model draws."""
+        size = (self.problem.image.width, self.problem.image.height)
+        return image if (image.width, image.height) == size else Image.from_pil(image.to_pil().resize(size, PILImage.Resampling.BOX))
 
     def note_move(self, thought: str, before: Image, after: Image, own: bool) -> None:
         """Remember the move of a kept picture: what its thought says, or what it shows where it is not that thought's ``own``."""
-        move = self.task.parse_move(thought) if own else self.task.move_between(before, after)
+        move = self.asks.parse_move(thought) if own else None
+        if move is None and not (own and self.asks.taught):  # an untaught thought may say it in words that nobody can parse
+            move = self.task.move_between(before, after)
         self.moves += [move] if move else []
 
     def changed(self, before: Image, after: Image) -> tuple[Cell, ...]:
@@ -157,7 +163,7 @@ def draw_frame(run: Run, frame: int, start: Start) -> Generator[Event, None, Dra
 
 def _draw(run: Run, frame: int, before: Image, thought: str | None) -> Generator[Event, None, tuple[str, Draft | None]]:
     """Think (unless the thought is given) and draw, in one call to the model."""
-    if thought is not None and run.task.done(thought):
+    if thought is not None and run.asks.done(thought):
         return thought, None
     began, thinking = run.clock(), None
     if thought is None:
@@ -165,7 +171,8 @@ def _draw(run: Run, frame: int, before: Image, thought: str | None) -> Generator
         yield thinking
     words, drawing, image, stats = thought or "", None, None, {}
     early: list[Event] = []  # latents of a given thought, which come before the drawing that they belong to
-    for event in run.ask(prompts.next_step(run.task, before, thought), "image", run.options(frame, 0)):
+    events = run.ask(run.asks.next_step(before, thought), "image", run.options(frame, 0))
+    for event in events:
         if drawing is None and _draws(event):
             if thinking is not None:
                 yield StepDone(thinking.index, run.clock() - began, Text(words))
@@ -179,11 +186,14 @@ def _draw(run: Run, frame: int, before: Image, thought: str | None) -> Generator
             early.append(event)
         if isinstance(event, PartDone):
             if isinstance(event.part, Image):
-                image, stats = event.part, dict(event.stats)
+                image, stats = run.fitted(event.part), dict(event.stats)
             elif thinking is not None:
                 words = event.part.text
                 yield StepDone(thinking.index, run.clock() - began, event.part, (), dict(event.stats))
                 began, thinking = run.clock(), None
+                if not run.asks.taught and run.asks.done(words):  # a model that was not taught to end there draws on
+                    events.close()
+                    break
     if thinking is not None:
         yield StepDone(thinking.index, run.clock() - began, Text(words))
     if image is None or drawing is None:
@@ -254,9 +264,11 @@ def _revise(run: Run, frame: int, before: Image, wrong: Draft, round: int) -> Ge
     began, started = run.clock(), run.step("revise", frame, round, before, wrong.step)
     yield started
     image, stats = wrong.image, {}
-    for event in run.ask(prompts.revise(run.task, before, wrong.image, objections[0].words), "image", run.options(frame, round)):
+    options = run.options(frame, round)
+    options = options if run.asks.taught else replace(options, think=False)  # the request says all; no further thought
+    for event in run.ask(run.asks.revise(before, wrong.image, objections[0].words), "image", options):
         if isinstance(event, PartDone) and isinstance(event.part, Image):
-            image, stats = event.part, dict(event.stats)
+            image, stats = run.fitted(event.part), dict(event.stats)
         yield event
     yield StepDone(started.index, run.clock() - began, image, run.changed(before, image), stats)
     return Draft(started.index, image, round)
@@ -267,12 +279,12 @@ def answer(run: Run, frame: int) -> Generator[Event, None, Finished]:
     began, started = run.clock(), run.step("answer", frame, before=run.picture)
     yield started
     words, stats = "", {}
-    for event in run.ask(prompts.answer(run.task, run.moves), "text", run.options(frame, 0)):
+    for event in run.ask(run.asks.answer(run.moves), "text", run.options(frame, 0)):
         if isinstance(event, PartDone) and isinstance(event.part, Text):
             words, stats = event.part.text, dict(event.stats)
         yield event
     yield StepDone(started.index, run.clock() - began, Text(words), (), stats)
-    moves = tuple(run.task.parse_moves(words))
+    moves = tuple(run.asks.parse_moves(words))
     yield Answered(words, moves, run.task.score(run.problem, run.frames, moves).to_dict())
     if run.doubt:
         return Finished(run.doubt[1], _doubt_words(*run.doubt))

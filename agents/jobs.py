@@ -30,6 +30,7 @@ class Agent(Protocol):
 
 @dataclass
 class _Job:
+    agent: Agent
     # None stands where a preview was that a later picture has replaced: numbers stay, memory does not grow.
     events: list[Event | None] = field(default_factory=list)
     trace: Trace | None = None
@@ -75,9 +76,9 @@ class Jobs:
             self._forget()
             if sum(job.ended is None for job in self._jobs.values()) >= self._limit:
                 raise Busy(f"{self._limit} runs are under way, which is all this machine takes. Try again in a minute.")
-            job, job_id = _Job(), secrets.token_urlsafe(16)
+            job, job_id = _Job(agent), secrets.token_urlsafe(16)
             self._jobs[job_id] = job
-        threading.Thread(target=self._run, args=(job, agent, given), name="run", daemon=True).start()
+        threading.Thread(target=self._run, args=(job, given), name="run", daemon=True).start()
         return job_id
 
     def follow(self, job_id: str, since: int = 0, heartbeat: float | None = None) -> Iterator[tuple[int, Event | None]]:
@@ -107,6 +108,10 @@ class Jobs:
         """The run's trace so far; None before its first event."""
         return self._job(job_id).trace
 
+    def agent(self, job_id: str) -> Agent:
+        """Who does the run."""
+        return self._job(job_id).agent
+
     def running(self, job_id: str) -> bool:
         """Whether the run is still under way."""
         return self._job(job_id).ended is None
@@ -121,9 +126,9 @@ class Jobs:
                 raise BadInput("This run is not here any more. Start a new one, or open its downloaded trace.")
             return self._jobs[job_id]
 
-    def _run(self, job: _Job, agent: Agent, given: Any) -> None:
+    def _run(self, job: _Job, given: Any) -> None:
         try:
-            for event in agent.events(given, stop=job.stop.is_set):
+            for event in job.agent.events(given, stop=job.stop.is_set):
                 job.append(event)
         except UnimmError as error:
             self._fail(job, str(error))

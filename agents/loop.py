@@ -102,7 +102,7 @@ def _solve(run: Run, branch: Branch | None) -> Generator[Event, None, Finished]:
     while True:
         if start.answer or (draft := (yield from draw_frame(run, frame, start))) is None:
             return (yield from answer(run, frame))
-        if draft.image == run.picture and run.settings.temperature == 0:
+        if draft.image == run.picture and run.options(frame, 0).temperature == 0:
             return Finished("no gain", f"Picture {frame} is the same as the one before, so the next would be too.")
         run.frames.append(draft.image)
         run.picture = draft.image

@@ -18,7 +18,7 @@ from agents.tasks import TASKS, Task, maze
 from agents.tasks.maze_thoughts import free_thought
 from agents.trace import Trace, fold
 from unimm.document import Image
-from unimm.model import UnifiedModel, draw, write
+from unimm.model import UnifiedModel, draw, options_type, write
 
 Record = dict[str, Any]
 
@@ -117,9 +117,10 @@ def measure(exam: Exam, model: UnifiedModel, unit: Unit) -> Record:
 def _direct(task: Task, problem: Any, memo: Memo) -> Record:
     """The answer at one glance: one call for text, scored without any picture."""
     began = memo.clock()
-    words = write(memo, prompts.direct(task, problem.image))
+    asks = prompts.wording(task, memo.capabilities)
+    words = write(memo, asks.direct(problem.image), memo.options_type())
     seconds = memo.clock() - began
-    right = task.score(problem, [], task.parse_moves(words)).moves_right
+    right = task.score(problem, [], asks.parse_moves(words)).moves_right
     return {"success": right, "answer_right": right, "answer": words, "seconds": seconds}
 
 
@@ -229,7 +230,8 @@ def _follows_maze(model: UnifiedModel, problem: maze.Problem, rng: random.Random
         thought, asked = free_thought(rng, board) or ("", None)
         if asked is not None and asked != maze.next_board(board):
             break
-    image = draw(model, prompts.next_step(TASKS["maze"], maze.render(board), thought))
+    asks = prompts.wording(TASKS["maze"], model.capabilities)
+    image = draw(model, asks.next_step(maze.render(board), thought), options_type(model)())
     drawn = maze.read(image, board.n).board if image is not None else None
     kind = "dead ends" if thought.startswith("dead ends") else "step"
     return {"asked": kind, "thought": thought, "followed": drawn == asked, "ignored": drawn == maze.next_board(board)}

@@ -9,7 +9,7 @@ from contextlib import closing
 
 from unimm.document import Document
 from unimm.events import ModelEvent
-from unimm.model import Options, UnifiedModel, Want
+from unimm.model import Options, UnifiedModel, Want, options_type
 
 Heard = tuple[tuple[float, ModelEvent], ...]
 """Every event of an answer with the seconds that the model took to say it."""
@@ -25,7 +25,7 @@ class Memo:
 
     def __init__(self, model: UnifiedModel, size: int = 256, clock: Callable[[], float] = time.perf_counter) -> None:
         self.model, self.size, self._clock = model, size, clock
-        self.name, self.capabilities = model.name, model.capabilities
+        self.name, self.capabilities, self.options_type = model.name, model.capabilities, options_type(model)
         self.asked = self.computed = 0
         self._saved = 0.0
         self._known: OrderedDict[tuple[str, Want, Options], Heard] = OrderedDict()

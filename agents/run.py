@@ -20,6 +20,8 @@ from unimm.errors import BadInput, UnimmError
 from unimm.events import ImagePreview
 from unimm.model import UnifiedModel
 
+EMBEDDED = "star-tiny"
+WHICH = "a model's name as `python -m unimm.models` lists it, NAME=FOLDER, or a folder with weights of a STAR"
 Print = Callable[[str], None]
 
 
@@ -30,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--size", type=int, help="size of the problem (default: the task's choice)")
     flags.add_argument("--split", default="test", help="which problems: train, val or test (default: test)")
     flags.add_argument("--index", type=int, help="which problem of the split (default: the seed)")
-    flags.add_argument("--model", default="star-tiny", help="a model's name, or a folder with its weights (default: star-tiny)")
+    flags.add_argument("--model", default="star-tiny", help=f"{WHICH} (default: star-tiny)")
     flags.add_argument("--out", type=Path, required=True, help="folder for trace.json, strip.png and run.gif")
     kinds = get_type_hints(Settings)
     for row in fields(Settings):
@@ -45,14 +47,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def load_model(name: str) -> UnifiedModel:
-    """The embedded model, or the one in a folder; raises ``MissingWeights``."""
-    from unimm import star  # the weights' library takes seconds to import, which --help should not
+    """A model as ``--model`` names it; raises ``BadInput``, ``MissingWeights`` or ``ModelUnavailable``."""
+    import unimm  # the weights' library takes seconds to import, which --help should not
+    from unimm import star
 
-    if name == "star-tiny":
+    known, _, folder = name.partition("=")
+    if known == EMBEDDED and not folder:
         return star.load()
-    if not Path(name).is_dir():
-        raise BadInput(f"There is no model {name!r}. Give 'star-tiny' or a folder with weights.")
-    return star.load(name)
+    if not folder and Path(name).is_dir():
+        return star.load(name)
+    return unimm.load(known, folder or None)
 
 
 def report(events: Iterator[Event], show: Print, progress: Print) -> Trace:
@@ -109,7 +113,7 @@ def main(arguments: Sequence[str] | None = None, load: Callable[[str], UnifiedMo
         settings = Settings(**{row.name: getattr(given, row.name) for row in fields(Settings)})
         task = TASKS[given.task]
         problem = task.problem(given.split, settings.seed if given.index is None else given.index, given.size)
-        progress("loading the model")
+        progress(f"loading {given.model}")
         trace = report(DrawAgent(load(given.model), task, settings).events(problem), show, progress)
         write(trace, given.out)
     except (UnimmError, OSError) as error:

@@ -18,6 +18,7 @@ Script = Callable[[Document, Want, Options], Iterable[Item]]
 
 CAPABILITIES = Capabilities(
     understand=True, generate=True, edit=True, interleave=True, latents=True, image_sizes=(256,), licence="Apache-2.0", weights="none",
+    taught=("maze",),
 )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from unimm.errors import BadInput
-from unimm.model import check_bounds, option
+from unimm.model import Options, UnifiedModel, check_bounds, option, options_type
 
 Steer = Literal["model", "program", "both"]
 
@@ -21,9 +21,9 @@ class Settings:
     rounds: int = option(3, 0, 20, "At most so many redraws of one picture.")
     patience: int = option(3, 1, 20, "Stop redrawing a picture after so many redraws that were no better.")
     seconds: float = option(60.0, 0.0, 3600.0, "Stop the run after so many seconds.")
-    temperature: float = option(0.0, 0.0, 2.0, "0 always takes the likeliest token; higher is bolder.")
+    temperature: float = option(0.0, 0.0, 2.0, "0 always takes the likeliest token (a published model: as released); higher is bolder.")
     boldness: float = option(0.5, 0.0, 2.0, "How much warmer every further redraw of the same picture is.")
-    guidance: float = option(1.0, 1.0, 20.0, "How strongly the words steer the picture; 1 is off.")
+    guidance: float = option(1.0, 1.0, 20.0, "How strongly the words steer the picture; 1 is off (a published model: as released).")
     seed: int = option(0, 0, 2**31 - 1, "Same seed, same run.")
     critique: bool = field(default=True, metadata={"help": "Judge every picture; off keeps the first drawing of each."})
     go_on: bool = field(default=True, metadata={"help": "Where no redraw convinced the model, go on from the best picture."})
@@ -49,3 +49,16 @@ class Settings:
 def derive_seed(seed: int, frame: int, round: int) -> int:
     """The seed of one drawing: depends on nothing but its place, so runs agree however they are interleaved."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{frame}/{round}".encode()).digest()[:4], "big") >> 1
+
+
+def options_for(model: UnifiedModel, settings: Settings, frame: int, round: int) -> Options:
+    """How a model draws a picture of a run: what the settings say, and the model's own defaults for what they leave unset.
+
+    Every further redraw of the same picture is warmer by the settings' boldness.
+    """
+    own = options_type(model)()
+    warmer = settings.boldness * max(round - 1, 0)
+    return replace(
+        own, seed=derive_seed(settings.seed, frame, round), temperature=min((settings.temperature or own.temperature) + warmer, 2.0),
+        guidance=own.guidance if settings.guidance == 1 else settings.guidance,
+    )

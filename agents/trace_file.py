@@ -22,6 +22,7 @@ MAX_STEPS = 4000
 MAX_SIDE = 2048
 MAX_PIXELS = 96 * 2**20
 MAX_TEXT = 20_000
+MAX_PROBLEM = 4 * 2**20
 
 
 def to_dict(trace: Trace) -> dict[str, Any]:
@@ -101,8 +102,8 @@ def from_dict(data: Any) -> Trace:
     if start is None:
         raise _damaged("start is missing")
     return Trace(
-        task=_text(data, "task"), problem=_jsonable(data, "problem"), model=_text(data, "model"), settings=_jsonable(data, "settings"),
-        start=start, total=_count(data, "total"),
+        task=_text(data, "task"), problem=_jsonable(data, "problem", MAX_PROBLEM), model=_text(data, "model"),
+        settings=_jsonable(data, "settings"), start=start, total=_count(data, "total"),
         steps=tuple(_step(_kind(row, dict, "a step"), index, picture) for index, row in enumerate(rows)),
         answer=_text(data, "answer"), moves=tuple(_kind(move, str, "a move") for move in _take(data, "moves", list)),
         score=None if data.get("score") is None else _jsonable(data, "score"), reason=_choice(data, "reason", REASONS),
@@ -232,10 +233,10 @@ def _cell(value: Any) -> tuple[int, int]:
     return row, column
 
 
-def _jsonable(row: dict[str, Any], key: str) -> dict[str, Any]:
+def _jsonable(row: dict[str, Any], key: str, limit: int = 10 * MAX_TEXT) -> dict[str, Any]:
     value = _take(row, key, dict)
     try:
-        if len(json.dumps(value, allow_nan=False)) > 10 * MAX_TEXT:
+        if len(json.dumps(value, allow_nan=False)) > limit:
             raise _damaged(f"{key} is too long")
     except (ValueError, RecursionError) as error:
         raise _damaged(f"{key} is no plain data") from error

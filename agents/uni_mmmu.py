@@ -24,7 +24,7 @@ from agents.tasks import TASKS, foreign, maze
 from agents.trace import Trace, fold
 from unimm.document import Image
 from unimm.errors import BadInput
-from unimm.model import UnifiedModel, write
+from unimm.model import UnifiedModel, options_type, write
 
 MODES = ("free", "oracle-length")
 EXAMPLE = "00015"
@@ -207,16 +207,16 @@ def solve(model: UnifiedModel, problem: maze.Problem, fit: foreign.Fit, settings
                 break
     assert trace is not None
     if trace.score is None:
-        words = write(model, prompts.answer(task, moves_drawn(trace)))
-        trace = trace.add(Answered(words, tuple(task.parse_moves(words))))
+        asks = prompts.wording(task, model.capabilities)
+        words = write(model, asks.answer(moves_drawn(trace, asks)), options_type(model)())
+        trace = trace.add(Answered(words, tuple(asks.parse_moves(words))))
     return trace
 
 
-def moves_drawn(trace: Trace) -> list[str]:
+def moves_drawn(trace: Trace, asks: prompts.Wording) -> list[str]:
     """The moves of the kept pictures: what the thought decided, or what a redrawn picture shows."""
-    task = TASKS[trace.task]
     kept = [item for item in trace.rounds() if item.accepted]
-    moves = [task.parse_move(item.thought) if item.number == 0 else task.move_between(item.before, item.image) for item in kept]
+    moves = [asks.parse_move(item.thought) if item.number == 0 else asks.task.move_between(item.before, item.image) for item in kept]
     return [move for move in moves if move]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import warnings
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image as PILImage
@@ -55,11 +57,22 @@ def open_picture(data: bytes) -> Image:
 
 
 def board_in(picture: Image) -> maze.Problem:
-    """The maze in a picture of our own or of the Uni-MMMU style; raises ``BadInput`` where it shows none with a route."""
+    """The maze in a picture of our own or of the Uni-MMMU style; raises ``BadInput`` where it shows none with a route.
+
+    A picture in the Uni-MMMU style stays with the problem, so that the drawn steps can be put back on it.
+    """
     own = maze.read(picture)
     if own.board is not None and own.n and not own.unreadable and not own.stray:
         return maze.paint([[_PLAIN.get(kind, kind) for kind in row] for row in own.board.cells])
-    return foreign.fit(picture, _size_in(picture))[0]
+    return with_picture(foreign.fit(picture, _size_in(picture))[0], picture)
+
+
+def with_picture(problem: maze.Problem, picture: Image) -> maze.Problem:
+    """The problem with the picture that it was read from; raises ``BadInput`` where that shows another maze."""
+    if foreign.fit(picture, problem.board.n)[0].board != problem.board:
+        raise BadInput("The picture shows another maze than the rows. Send the rows that were read from it, or no picture.")
+    text = base64.b64encode(picture.to_png()).decode()
+    return replace(problem, picture=text) if len(text) <= maze.MOST_PICTURE else problem
 
 
 def _size_in(picture: Image) -> int:
@@ -71,7 +84,7 @@ def _size_in(picture: Image) -> int:
     area = picture.to_pil().crop((box.left, box.top, box.left + box.side, box.top + box.side))
 
     def mismatch(cells: int) -> float:
-        table = foreign.parse(picture, cells)
+        table = foreign.parse(picture, cells, box)
         board = maze.Board.of([[_LETTERS.get(letter, maze.FLOOR) for letter in row] for row in table])
         side = 12 * cells
         margin = round(foreign.MARGIN_SHARE * 2 * side)

@@ -7,7 +7,9 @@ import io
 from functools import lru_cache
 from typing import Any
 
+from agents import own_picture
 from agents.tasks import TASKS, Task
+from agents.tasks.foreign import Fit
 from agents.tasks.maze import AGENT, AGENT_ON_GOAL, GOAL, GREY, MOVES, TRAIL, board_offset, canvas_cells
 from agents.trace import Step, Trace
 from unimm.document import Image
@@ -22,7 +24,7 @@ def patch(trace: Trace, old: Trace | None = None, since: int = 0, sent: set[str]
 
     A page that knows nothing but the first ``since`` finished steps (it lost its connection) gives no ``old``. The step
     before those is sent again, since a picture is settled only after its critique. ``sent`` collects the names of the
-    pictures that went out.
+    pictures that went out; the one named "own" is the picture that the visitor brought.
     """
     size = size_of(trace)
     known = old.steps if old else trace.steps[: max(since - 1, 0)]
@@ -30,8 +32,9 @@ def patch(trace: Trace, old: Trace | None = None, since: int = 0, sent: set[str]
     wanted = [trace.start, *(image for step in steps for image in (step.image, step.before) if image is not None)]
     return {
         "head": head(trace, size),
-        "steps": [step_view(step, size) for step in steps],
-        "pictures": _pictures(wanted, size, set() if sent is None else sent),
+        # By number, not a list: Gradio sends what differs from the piece before, and its client breaks on lists in lists that shrink.
+        "steps": {str(step.id): step_view(step, size) for step in steps},
+        "pictures": _pictures(wanted, size, set() if sent is None else sent, own_picture.fit_of(trace)),
     }
 
 
@@ -98,13 +101,16 @@ def _latent(latent: LatentStep, size: int) -> dict[str, Any]:
     return {"token": latent.token, "words": words, "norm": round(latent.norm, 2), "heat": [round(h, 4) for h in heat], "grid": [rows, cols]}
 
 
-def _pictures(images: list[Image], size: int, sent: set[str]) -> dict[str, Any]:
-    found = {}
+def _pictures(images: list[Image], size: int, sent: set[str], fit: Fit | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if fit is not None and "own" not in sent:
+        sent.add("own")
+        found["own"] = own_picture.place(fit)
     for image in images:
         key = image.hash[:16]
         if key not in sent:
             sent.add(key)
-            found[key] = picture_view(image, size)
+            found[key] = picture_view(image, size) | ({"own": own_picture.overlay(fit, image)} if fit else {})
     return found
 
 

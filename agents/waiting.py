@@ -1,18 +1,13 @@
-"""A model that is still loading, and an agent that waits for it: a page can be up, and take runs, before its model is ready."""
+"""A model that is still loading: a page can be up, and take runs, before its model is ready."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
-from agents.events import Event
-from agents.loop import DrawAgent
-from agents.settings import Settings
-from agents.tasks import Task
 from unimm.errors import ModelUnavailable, UnimmError
+from unimm.memory import give_back
 from unimm.model import UnifiedModel
 from unimm.worker import Worker
 
@@ -22,9 +17,9 @@ log = logging.getLogger(__name__)
 class Loading:
     """A model that gets ready in a thread of its own, while the page is already up."""
 
-    def __init__(self, load: Callable[[], UnifiedModel]) -> None:
-        self._load, self._done = load, threading.Event()
-        self._model: UnifiedModel | None = None
+    def __init__(self, load: Callable[[], UnifiedModel], name: str = "The embedded model") -> None:
+        self._load, self._done, self.name = load, threading.Event(), name
+        self._model: Worker | None = None
         self._error = ""
 
     def start(self) -> Loading:
@@ -37,7 +32,10 @@ class Loading:
             self._model = Worker(self._load())
         except (UnimmError, OSError, ImportError) as error:
             log.error("The model could not be loaded: %s", error)
-            self._error = f"The embedded model could not be loaded: {error} Recorded runs can still be watched."
+            self._error = f"{self.name} could not be loaded: {error} Recorded runs can still be watched."
+        except Exception as error:  # weights from anywhere: whatever they break on must not leave runs waiting for ever
+            log.exception("The model could not be loaded.")
+            self._error = f"{self.name} could not be loaded ({type(error).__name__}). Recorded runs can still be watched."
         finally:
             self._done.set()
 
@@ -57,8 +55,16 @@ class Loading:
         """The model, or None where it is not ready within the time; raises ``ModelUnavailable`` where it cannot be had."""
         self._done.wait(seconds)
         if self.ready and self._model is None:
-            raise ModelUnavailable(self._error or "The embedded model could not be loaded.")
+            raise ModelUnavailable(self._error or f"{self.name} could not be loaded.")
         return self._model
+
+    def forget(self) -> None:
+        """Give the model's memory back."""
+        model, self._model = self._model, None
+        if model is not None:
+            model.close()
+            del model
+            give_back()
 
 
 def loaded(model: UnifiedModel) -> Loading:
@@ -66,18 +72,3 @@ def loaded(model: UnifiedModel) -> Loading:
     loading = Loading(lambda: model)
     loading.run()
     return loading
-
-
-@dataclass(frozen=True)
-class Patient:
-    """An agent that waits for its model, so that the wait does not count as time of the run."""
-
-    model: Loading
-    task: Task
-    settings: Settings
-
-    def events(self, given: Any, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
-        while (model := self.model.wait(0.2)) is None:
-            if stop():
-                raise ModelUnavailable("Stopped before the model was ready.")
-        yield from DrawAgent(model, self.task, self.settings).events(given, stop)

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
 
 import app
 from agents import scripted
+from agents.shelf import Shelf
 from agents.tasks import maze
-from unimm.document import Document
+from unimm.document import Document, Image, Text
 from unimm.events import ModelEvent
 from unimm.model import Options, UnifiedModel, Want
 
 
 @contextmanager
-def served(model: UnifiedModel | app.Loading) -> Iterator[str]:
+def served(model: UnifiedModel | app.Loading, shelf: Callable[[app.Loading], Shelf] = Shelf) -> Iterator[str]:
     """Serve the page over a model on a free port; gives its address."""
-    demo = app.build(model)
+    demo = app.build(model, shelf)
     _, url, _ = app.launch(demo, prevent_thread_lock=True, quiet=True)
     try:
         yield url
@@ -38,6 +40,32 @@ def slipping() -> scripted.ScriptedModel:
         return after.put({after.agent: maze.FLOOR}) if grey and not before.walked and after.agent != after.goal and after.agent else after
 
     return scripted.maze_model(draw=draw)
+
+
+def redrawer(name: str = "janus-pro-1b") -> scripted.ScriptedModel:
+    """A model that was taught nothing of ours and cannot edit, but draws right pictures; its sentences say nothing."""
+
+    def script(document: Document, want: Want, options: Options) -> Iterator[scripted.Item]:
+        pictures = [part for turn in document.turns for part in turn.parts if isinstance(part, Image)]
+        board = maze.read(pictures[0]).board if pictures else None
+        if want == "text" or board is None:
+            yield Text("correct ." if pictures else "up, down")
+            return
+        yield Text("done" if board.agent == board.goal else "I go on.")
+        yield maze.render(maze.next_board(board) or board)
+
+    model = scripted.ScriptedModel(script, name)
+    model.capabilities = replace(scripted.CAPABILITIES, edit=False, taught=())
+    return model
+
+
+def shelf_with(load: Callable[[str], UnifiedModel], *there: str) -> Callable[[app.Loading], Shelf]:
+    """A shelf on which, of the published models, only those ``there`` can be loaded."""
+
+    def why_not(name: str) -> str:
+        return "" if name in there else f"not fetched; run: python -m unimm.models --get {name}"
+
+    return lambda embedded: Shelf(embedded, why_not=why_not, load=load)
 
 
 class Gated:
@@ -74,6 +102,6 @@ def fold(pieces: list[dict[str, Any]]) -> dict[str, Any]:
     seen: dict[str, Any] = {"head": None, "steps": {}, "pictures": {}}
     for piece in pieces:
         seen["head"] = piece.get("head") or seen["head"]
-        seen["steps"] |= {step["id"]: step for step in piece.get("steps", [])}
+        seen["steps"] |= {step["id"]: step for step in piece.get("steps", {}).values()}
         seen["pictures"] |= piece.get("pictures", {})
     return seen

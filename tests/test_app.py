@@ -12,14 +12,15 @@ from functools import cache
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image as PILImage
-from serving import Gated, fold, served, slipping, stream
+from serving import Gated, fold, redrawer, served, shelf_with, slipping, stream
 
 import app
-from agents import uploads, view
+from agents import desk, uploads, view
 from agents.loop import DrawAgent
 from agents.scripted import maze_model
 from agents.settings import Settings
@@ -55,10 +56,10 @@ def follow(client: Client, job: str, since: int = 0) -> list[dict]:
     return task.outputs()
 
 
-def refused(client: Client, *args: object, api_name: str) -> str:
+def refused(client: Client, *args: object, api_name: str, **named: object) -> str:
     """The message of a refusal."""
     with pytest.raises(AppError) as caught:
-        client.predict(*args, api_name=api_name)
+        client.predict(*args, api_name=api_name, **named)
     return str(caught.value)
 
 
@@ -67,9 +68,9 @@ def refused(client: Client, *args: object, api_name: str) -> str:
 
 def test_endpoints_are_named_and_typed(client: Client) -> None:
     known = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(known) == {f"/{name}" for name in (*app.PUBLIC, *app.STREAMED)}
+    assert set(known) == {f"/{name}" for name in desk.ENDPOINTS}
     start = {row["parameter_name"]: row for row in known["/start_run"]["parameters"]}
-    assert list(start) == ["rows", "steer", "rounds", "temperature", "guidance", "seed"]
+    assert list(start) == ["rows", "steer", "rounds", "temperature", "guidance", "seed", "picture", "model"]
     assert start["rounds"]["python_type"]["type"] == "int" and start["rounds"]["parameter_default"] == 3
     assert all(known[name]["returns"] for name in known)
 
@@ -133,7 +134,7 @@ def test_solve_returns_the_whole_trace(client: Client) -> None:
 def test_exports(client: Client) -> None:
     job = client.predict(ROWS, api_name="/start_run")["job"]
     follow(client, job)
-    files = {kind: base64.b64decode(client.predict(job, kind, api_name="/export")["base64"]) for kind in app.EXPORTS}
+    files = {kind: base64.b64decode(client.predict(job, kind, api_name="/export")["base64"]) for kind in desk.EXPORTS}
     assert files["gif"][:4] == b"GIF8" and files["png"][:4] == b"\x89PNG"
     text = files["json"].decode()
     opened = client.predict(text, api_name="/open_trace")
@@ -156,6 +157,44 @@ def test_foreign_and_own_pictures_are_read(client: Client) -> None:
         for picture in (foreign.draw(board), maze.render(board), foreign.draw(board, 700)):
             data = base64.b64encode(picture.to_png()).decode()
             assert client.predict(data, api_name="/read_picture")["rows"] == rows
+
+
+def photo() -> Image:
+    """A picture in the Uni-MMMU style in the corner of a wider one, with noise that no renderer makes."""
+    board = foreign.draw(maze.paint(ROWS).board, 400)
+    sheet = PILImage.new("RGB", (560, 460), "white")
+    sheet.paste(board.to_pil(), (110, 30))
+    pixels = np.asarray(sheet).astype(np.int16) - np.random.default_rng(1).integers(0, 4, (460, 560, 3))
+    return Image.from_pil(PILImage.fromarray(pixels.clip(0, 255).astype(np.uint8)))
+
+
+def test_drawn_steps_go_back_on_the_visitors_picture(client: Client) -> None:
+    brought = photo()
+    read = client.predict(base64.b64encode(brought.to_png()).decode(), api_name="/read_picture")
+    assert read["rows"] == ROWS and Image.from_png(base64.b64decode(read["picture"])) == brought
+    job = client.predict(read["rows"], picture=read["picture"], api_name="/start_run")["job"]
+    seen = fold(follow(client, job))
+    own = seen["pictures"]["own"]
+    assert (own["width"], own["height"]) == (560, 460) and seen["head"]["score"]["solved"]
+    last = [step["image"] for step in seen["steps"].values() if step["image"]][-1]
+    layer = np.asarray(PILImage.open(io.BytesIO(base64.b64decode(seen["pictures"][last]["own"].partition(",")[2]))))
+    cell = own["side"] / 4
+    theirs = np.asarray(brought.to_pil())
+    put = (layer[..., 3] > 0) & (layer[..., :3] != theirs).any(-1)
+    drawn = {(int((y - own["top"]) // cell), int((x - own["left"]) // cell)) for y, x in np.argwhere(put)}
+    assert drawn == {(0, 0), (2, 1)}  # start and goal; everything else is the visitor's
+    text = base64.b64decode(client.predict(job, "json", api_name="/export")["base64"]).decode()
+    assert client.predict(text, api_name="/open_trace")["pictures"]["own"] == own
+    files = [base64.b64decode(client.predict(text, "png", on, api_name="/export")["base64"]) for on in (True, False)]
+    assert PILImage.open(io.BytesIO(files[0])).width > 2 * PILImage.open(io.BytesIO(files[1])).width
+
+
+def test_a_picture_of_another_maze_is_refused_and_a_broken_one_hides_nothing(client: Client, trace: Trace) -> None:
+    other = base64.b64encode(foreign.draw(maze.generate("test", 1, 4)).to_png()).decode()
+    assert "another maze" in refused(client, ROWS, "model", 3, 0, 1, 0, other, api_name="/start_run")
+    for picture in (other, NASTY):
+        opened = client.predict(json.dumps(trace.to_dict() | {"problem": {**trace.problem, "picture": picture}}), api_name="/open_trace")
+        assert "own" not in opened["pictures"] and len(opened["steps"]) == len(trace.steps)
 
 
 # ---- what is refused
@@ -265,9 +304,56 @@ def test_page_is_up_before_the_model_and_runs_wait_for_it() -> None:
         assert client.predict(api_name="/status") == {"ready": False, "error": ""}
         job = client.predict(ROWS, api_name="/start_run")["job"]
         coming = stream(address, "follow", job, 0)
-        assert next(coming) == {"running": True, "ready": False, "words": ""}
+        assert next(coming) == {"running": True, "ready": False, "model": "star-tiny", "words": ""}
         gate.let(1000)
         assert fold(list(coming))["head"]["score"]["solved"]
+
+
+def test_another_model_is_loaded_when_a_run_asks_for_it() -> None:
+    gate, asked = Gated(redrawer()), []
+
+    def load(name: str) -> Gated:
+        asked.append(name)
+        gate.permits.acquire()
+        return gate
+
+    with served(slipping(), shelf_with(load, "janus-pro-1b", "emu3")) as address:
+        client = Client(address, verbose=False)
+        rows = {row["name"]: row for row in client.predict(api_name="/models")}
+        assert next(iter(rows)) == "star-tiny" and rows["star-tiny"]["embedded"] and rows["star-tiny"]["available"]
+        assert rows["bagel-7b-mot"]["available"] is False and rows["bagel-7b-mot"]["reason"] == "not fetched"
+        assert rows["bagel-7b-mot"]["command"] == "python -m unimm.models --get bagel-7b-mot"
+        assert rows["janus-pro-1b"]["edit"] is False and rows["janus-pro-1b"]["memory_gb"]["bf16"] > 1
+        assert "not fetched" in refused(client, ROWS, model="bagel-7b-mot", api_name="/start_run")
+        assert "Choose one of" in refused(client, ROWS, model=NASTY, api_name="/start_run")
+        job = client.predict(ROWS, model="janus-pro-1b", api_name="/start_run")["job"]
+        coming = stream(address, "follow", job, 0)
+        assert next(coming) == {"running": True, "ready": False, "model": "janus-pro-1b", "words": ""}
+        assert fold(follow(client, client.predict(ROWS, api_name="/start_run")["job"]))["head"]["model"] == "scripted maze"  # meanwhile
+        other = client.predict(ROWS, model="emu3", api_name="/start_run")["job"]
+        assert "in use" in follow(client, other)[-1]["words"]  # one such model at a time
+        gate.let(1000)
+        head = fold(list(coming))["head"]
+        assert head["model"] == "janus-pro-1b" and head["reason"] == "satisfied" and head["moves"] == ["up", "down"]
+        follow(client, client.predict(ROWS, model="janus-pro-1b", api_name="/start_run")["job"])
+        assert asked == ["janus-pro-1b"]
+        follow(client, client.predict(ROWS, model="emu3", api_name="/start_run")["job"])
+        assert asked == ["janus-pro-1b", "emu3"]
+
+
+def test_a_model_that_does_not_load_fails_its_run_and_may_be_tried_again() -> None:
+    tries = []
+
+    def load(name: str) -> Gated:
+        tries.append(name)
+        raise MissingWeights("emu3 is damaged. Fetch it again.") if len(tries) == 1 else RuntimeError("bug")
+
+    with served(slipping(), shelf_with(load, "emu3")) as address:
+        client = Client(address, verbose=False)
+        for words in ("emu3 is damaged", "RuntimeError"):
+            assert words in follow(client, client.predict(ROWS, model="emu3", api_name="/start_run")["job"])[-1]["words"]
+        assert client.predict(api_name="/status") == {"ready": True, "error": ""}
+        assert fold(follow(client, client.predict(ROWS, api_name="/start_run")["job"]))["head"]["score"]["solved"]
 
 
 def test_missing_weights_are_said_and_the_page_stays() -> None:
@@ -291,7 +377,7 @@ def test_pieces_add_up_to_the_whole(trace: Trace) -> None:
         pieces.append(view.patch(part, old, 0, sent))
         old = part
     seen = fold(pieces)
-    assert list(seen["steps"].values()) == whole["steps"] and seen["pictures"] == whole["pictures"]
+    assert {str(number): step for number, step in seen["steps"].items()} == whole["steps"] and seen["pictures"] == whole["pictures"]
     assert sum(len(piece["pictures"]) for piece in pieces) == len(whole["pictures"])
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import Gated, served, slipping
+from serving import Gated, redrawer, served, shelf_with, slipping
 
 import app
+from agents import desk
 from agents.loop import DrawAgent
 from agents.scripted import maze_model
 from agents.settings import Settings
-from agents.tasks import TASKS, maze
+from agents.tasks import TASKS, foreign, maze
 from agents.trace import Trace
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -27,6 +28,18 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="The browser tests 
 pytestmark = pytest.mark.browser
 SHOTS = Path(__file__).resolve().parent.parent / "screenshots"
 PATIENCE = 180_000
+PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "locale": "zh-CN", "color_scheme": "dark"}
+PIXELS = """async ([x, y]) => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 539, height: 539 }).getContext("2d");
+  const image = document.getElementById("picture");
+  for (const src of [image.style.backgroundImage.slice(5, -2), image.src]) {
+    const layer = Object.assign(new Image(), { src });
+    await layer.decode();
+    canvas.drawImage(layer, 0, 0);
+  }
+  return [...canvas.getImageData(539 * x, 539 * y, 1, 1).data.slice(0, 3)];
+}"""
+"""The colour that the visitor sees at a place of the picture, its two layers put together."""
 ROWS = ["S..#", "##..", "#G.#", "####"]
 NASTY = "<img src=x onerror=alert(1)>${alert(2)}{{alert(3)}}<script>alert(4)</script>\\"
 
@@ -124,6 +137,37 @@ def test_run_scrub_and_compare(url: str, visit: Callable[..., Any]) -> None:
     page.hover("#thought button.cell")
     assert page.locator(".mark-told").count() == 1
     shot(page, "inside")
+
+
+def test_steps_on_the_visitors_own_picture(url: str, visit: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "maze.png").write_bytes(foreign.draw(maze.paint(ROWS).board).to_png())
+    for name, look in (("own-picture", {}), ("own-picture-phone", PHONE)):
+        page = visit(url, **look)
+        assert page.is_hidden("#own")
+        page.set_input_files("#picture-file", tmp_path / "maze.png")
+        page.wait_for_function("document.querySelectorAll('#editor [role=gridcell]').length === 16")
+        run(page)
+        ours = page.get_attribute("#picture", "src")
+        page.click("#own")
+        assert page.get_attribute("#own", "aria-checked") == "true" and page.get_attribute("#picture", "src") != ours
+        assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+        page.click("#timeline [data-kind=draw] >> nth=-1")
+        page.evaluate("scrollTo(0, 0)")
+        shot(page, name, full=False)
+        assert page.evaluate(PIXELS, [0.375, 0.625]) == list(maze.PALETTE["agent"])  # it has arrived
+        assert page.evaluate(PIXELS, [0.01, 0.5]) == [255, 255, 255]  # the visitor's margin, which our canvas has not
+        page.click("#compare [data-mode=wipe]")
+        assert page.is_visible("#picture-before")
+    page.reload()  # the picture belongs to the run
+    page.wait_for_selector("#answer:not([hidden])")
+    assert page.is_visible("#own")
+    page.set_input_files("#picture-file", tmp_path / "maze.png")
+    page.wait_for_function("document.getElementById('board-word').textContent.includes('4 × 4')")
+    page.click("#brushes [data-tile='#']")
+    page.click("#editor [role=gridcell] >> nth=7")
+    page.click("#run")
+    page.wait_for_function("document.getElementById('own').hidden")  # another maze than the picture's
+    finished(page)
 
 
 def test_play_reaches_the_end(url: str, visit: Callable[..., Any]) -> None:
@@ -236,7 +280,7 @@ def test_dark_follows_the_system_and_the_switch(url: str, visit: Callable[..., A
 
 
 def test_phone_width(url: str, visit: Callable[..., Any]) -> None:
-    page = visit(url, viewport={"width": 390, "height": 844}, device_scale_factor=2, has_touch=True, locale="zh-CN", color_scheme="dark")
+    page = visit(url, **PHONE)
     run(page)
     page.evaluate("scrollTo(0, 0)")
     shot(page, "phone", full=False)
@@ -273,7 +317,7 @@ def test_reload_and_lost_connection_lose_nothing(visit: Callable[..., Any]) -> N
 def test_recorded_run_opens_by_itself(visit: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trace = DrawAgent(slipping(), TASKS["maze"], Settings()).invoke(maze.paint(ROWS))
     trace.save(tmp_path / "one.json")
-    monkeypatch.setattr(app, "recorded", lambda: {"one": tmp_path / "one.json"})
+    monkeypatch.setattr(desk, "recorded", lambda: {"one": tmp_path / "one.json"})
     with served(slipping()) as address:
         page = visit(address)
         page.wait_for_selector("#timeline .item >> nth=5")
@@ -332,6 +376,40 @@ def test_download_and_open_again(url: str, visit: Callable[..., Any], tmp_path: 
     page.set_input_files("#trace-file", tmp_path / "run.json")
     page.wait_for_function("document.getElementById('trace-title').textContent.startsWith('An opened run')")
     assert page.locator("#timeline .item").count() == count
+
+
+def test_models_are_chosen_and_absent_ones_say_how_to_get_them(visit: Callable[..., Any]) -> None:
+    gate = Gated(redrawer())
+
+    def load(name: str) -> Gated:
+        gate.permits.acquire()
+        return gate
+
+    with served(slipping(), shelf_with(load, "janus-pro-1b")) as address:
+        page = visit(address)
+        paint(page, ROWS)
+        page.click("#models summary")
+        assert page.inner_text("#models-title").endswith("star-tiny") and page.is_hidden("#model-word")
+        assert page.is_disabled("[data-model=bagel-7b-mot]")
+        assert "python -m unimm.models --get bagel-7b-mot" in page.inner_text("#model-list")
+        page.click("[data-model=janus-pro-1b]")
+        assert "cannot edit" in page.inner_text("#model-word")
+        shot(page, "models")
+        page.click("#run")
+        page.wait_for_function("document.getElementById('progress').textContent.includes('janus-pro-1b is loading')")
+        gate.let(1000)
+        page.wait_for_selector("#answer:not([hidden])")
+        finished(page)
+        assert "janus-pro-1b" in page.inner_text("#trace-title")
+        page.click("[data-model=star-tiny]")
+        run(page)
+        assert "scripted maze" in page.inner_text("#trace-title")
+        phone = visit(address, **PHONE)
+        phone.wait_for_selector("#models:not([hidden])")
+        phone.click("#models summary")
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+        phone.locator("#models").scroll_into_view_if_needed()
+        shot(phone, "models-phone", full=False)
 
 
 def test_link_holds_maze_and_settings(url: str, visit: Callable[..., Any]) -> None:

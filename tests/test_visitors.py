@@ -44,7 +44,7 @@ class Visitor:
     async def visit(self) -> None:
         """Take a maze of one's own, run it, now and then lose the connection or stop, and look at what came out."""
         rows = (await self.call("new_maze", 4 + self.number % 3, self.number, "grown"))["rows"]
-        job = (await self.call("start_run", rows, "model", 3, 0, 1, self.number))["job"]
+        job = (await self.call("start_run", rows, "model", 3, 0, 1, self.number, "", ""))["job"]
         pieces: list[Any] = []
         if self.number % 3 == 0:  # the connection is lost after the first piece
             async for piece in self.stream("follow", job, 0):
@@ -57,7 +57,7 @@ class Visitor:
         async for piece in self.stream("follow", job, known):
             pieces.append(piece)
         seen = fold(pieces)
-        file = await self.call("export", job, "json")
+        file = await self.call("export", job, "json", False)
         trace = Trace.from_json(base64.b64decode(file["base64"]))
         self.check(rows, seen, trace, stopping)
 

@@ -55,11 +55,20 @@ class Task:
     move_between: Callable[[Image, Image], str | None]
     """The move that leads from one picture to the next, read from the pixels; None where there is none."""
     rules: str
-    """What a right next picture is, in words for a critic that was not trained on the task."""
+    """What a right next picture is, in words for a model that was not trained on the task."""
+    move_form: str = ""
+    """How a thought is to say what it decides on, in words for such a model."""
+    picture_words: Callable[[Image], str] = lambda image: ""
+    """All that is in a picture, read from the pixels, for a model that draws anew from words; "" where it cannot be read."""
 
 
 def _verdict_words(ok: bool, fault: str | None = None, where: tuple[int, int] | None = None) -> str:
     return maze.verdict_words(maze.Verdict(ok, fault, where))
+
+
+def _picture_words(image: Image) -> str:
+    board = maze.read(image).board
+    return maze.shown_words(board) if board is not None else ""
 
 
 def _about(problem: maze.Problem) -> int:
@@ -103,5 +112,7 @@ TASKS: dict[str, Task] = {
             "After that the agent moves one cell to a neighbouring floor or goal cell that is neither grey nor on its trail, and leaves "
             "a light blue square behind. Nothing else changes."
         ),
+        move_form="`grey` where dead ends are greyed, `go up`, `go down`, `go left` or `go right` where the agent moves",
+        picture_words=_picture_words,
     ),
 }

@@ -98,10 +98,10 @@ def _square(left: int, top: int, right: int, bottom: int, width: int, height: in
     return Box(max(0, min(x, width - side)), max(0, min(y, height - side)), side)
 
 
-def parse(image: Image, cells: int = CELLS) -> Table:
-    """Read a picture by the benchmark's rules; an empty picture is all "?"."""
+def parse(image: Image, cells: int = CELLS, box: Box | None = None) -> Table:
+    """Read a picture by the benchmark's rules, its box among them where none is given; an empty picture is all "?"."""
     try:
-        box = _benchmark_box(image)
+        box = box or _benchmark_box(image)
     except BadInput:
         return tuple(("?",) * cells for _ in range(cells))
     return _parse(image, box, cells)

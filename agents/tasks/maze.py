@@ -47,6 +47,7 @@ from agents.tasks.maze_words import (
     parse_moves,
     parse_verdict,
     route_words,
+    shown_words,
     think_words,
     verdict_words,
     walked_words,
@@ -59,20 +60,28 @@ __all__ = [
     "SHOWN_PX", "SMALLEST", "SPLITS", "STYLES", "TILES", "TRAIL", "UNREADABLE", "WALL", "Board", "Cell", "Check", "Problem", "Reading",
     "Score", "Solution", "Verdict", "answer_words", "board_offset", "canonical", "canvas_cells", "canvas_kinds", "cell_at", "cell_name",
     "check", "corrupt", "dead_ends", "describe_words", "done", "generate", "gold_document", "judge", "next_board", "paint", "parse_move",
-    "parse_moves", "parse_verdict", "problem", "read", "render", "render_cells", "route", "route_words", "score", "solvable", "solve",
-    "split_of", "step", "think_words", "verdict_words", "walked_words",
+    "parse_moves", "parse_verdict", "problem", "read", "render", "render_cells", "route", "route_words", "score", "shown_words", "solvable",
+    "solve", "split_of", "step", "think_words", "verdict_words", "walked_words",
 ]  # fmt: skip
+
+MOST_PICTURE = 3 * 2**20
+"""Longest base64 text of a picture that a visitor brought."""
 
 _LETTERS = {"#": WALL, ".": FLOOR, " ": FLOOR, "S": AGENT, "G": GOAL}
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A maze to solve: all that an agent or a critic may see."""
+    """A maze to solve: all that an agent or a critic may see.
+
+    ``picture`` is the picture that a visitor brought and the board was read from, as base64 of a PNG file ("": none). It is
+    only shown again; nobody is asked about it.
+    """
 
     board: Board
     id: str
     task: str = "maze"
+    picture: str = ""
 
     @cached_property
     def image(self) -> Image:
@@ -85,14 +94,17 @@ class Problem:
         return tuple("".join(letters[kind] for kind in row) for row in self.board.cells)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"task": self.task, "id": self.id, "rows": list(self.rows)}
+        brought = {"picture": self.picture} if self.picture else {}
+        return {"task": self.task, "id": self.id, "rows": list(self.rows), **brought}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Problem:
         """Inverse of ``to_dict``; raises ``BadInput`` for anything that is not a board with a route."""
         match data:
             case {"task": "maze", "id": str(name), "rows": list(rows)} if len(name) <= 200:
-                return cls(paint(rows).board, name)
+                picture = data.get("picture", "")
+                if isinstance(picture, str) and len(picture) <= MOST_PICTURE:
+                    return cls(paint(rows).board, name, picture=picture)
         raise BadInput("This is not a maze: it needs 'task', 'id' and 'rows'.")
 
 

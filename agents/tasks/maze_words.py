@@ -5,7 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from agents.tasks.maze_rules import FAULTS, MOVES, Board, Cell, Verdict, route
+from agents.tasks.maze_rules import (
+    AGENT,
+    AGENT_ON_GOAL,
+    FAULTS,
+    FLOOR,
+    GOAL,
+    GREY,
+    MOVES,
+    TRAIL,
+    WALL,
+    Board,
+    Cell,
+    Verdict,
+    route,
+)
 
 INSTRUCTIONS: dict[str, str] = {
     "next": "maze next",
@@ -75,6 +89,17 @@ def parse_move(thought: str) -> str | None:
 def parse_moves(text: str) -> list[str]:
     """All moves named in an answer, in order."""
     return _MOVE.findall(text.lower())
+
+
+_SEEN = {WALL: "wall", FLOOR: "floor", GREY: "grey", TRAIL: "trail", AGENT: "agent", GOAL: "goal", AGENT_ON_GOAL: "agent on goal"}
+
+
+def shown_words(board: Board) -> str:
+    """A whole board in plain words, row by row from the top, for a model that can only draw from words."""
+    rows = (", ".join(_SEEN.get(kind, "unclear") for kind in row) for row in board.cells)
+    return f"A maze of {board.n} x {board.n} square cells seen from above. " + " ".join(
+        f"Row {number}: {row}." for number, row in enumerate(rows, 1)
+    )
 
 
 def describe_words(board: Board) -> str:

@@ -2,7 +2,7 @@
 
 const TILES = { "#": "wall", ".": "floor", S: "start", G: "goal" };
 const KEYS = { w: "#", f: ".", s: "S", g: "G" };
-const maker = { rows: [], brush: "#", cursor: [0, 0], painting: false, asked: 0, reason: null, said: null };
+const maker = { rows: [], brush: "#", cursor: [0, 0], painting: false, asked: 0, reason: null, said: null, own: null };
 const settings = Object.fromEntries(Object.entries(DATA.settings).map(([name, row]) => [name, row.default]));
 
 const tileAt = (row, col) => maker.rows[row][col];
@@ -143,8 +143,12 @@ function clearBoard() {
 const readPicture = (file) => attempt(async () => {
   if (file.size > DATA.limits.upload_mb * 2 ** 20) throw new Refused(t("error.big", { mb: DATA.limits.upload_mb }));
   const board = await call("read_picture", await asBase64(file));
+  maker.own = board.picture ? { rows: board.rows.join(), picture: board.picture } : null;
   await setBoard(board.rows, t("maker.read", { size: board.rows.length }));
 });
+
+/** The picture that the visitor brought, as long as the board is still the one on it. */
+const ownPicture = () => (maker.own?.rows === maker.rows.join() ? maker.own.picture : "");
 
 async function asBase64(file) {
   const bytes = new Uint8Array(await file.arrayBuffer());

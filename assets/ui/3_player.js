@@ -8,7 +8,7 @@ const SIGNS = {
 /** What is shown: a trace as the server describes it, and the visitor's place in it. */
 const view = {
   head: null, steps: [], pictures: new Map(), origin: "none", source: null,
-  path: [], at: 0, follow: false, playing: null, mode: "after", told: null, latent: null,
+  path: [], at: 0, follow: false, playing: null, mode: "after", own: false, told: null, latent: null,
 };
 
 function clearView(origin, source = null) {
@@ -21,7 +21,7 @@ function clearView(origin, source = null) {
 function takePatch(patch) {
   if (patch.head) view.head = patch.head;
   for (const [key, picture] of Object.entries(patch.pictures ?? {})) view.pictures.set(key, picture);
-  for (const step of patch.steps ?? []) view.steps[step.id] = step;
+  for (const step of Object.values(patch.steps ?? {})) view.steps[step.id] = step;
   const stay = view.path[view.at]?.id;
   view.path = pathOf(patch.leaf ?? view.steps.length - 1);
   const found = view.path.findIndex((item) => item.id === stay);
@@ -112,6 +112,7 @@ function showStage(item) {
   }
   $("picture").hidden = !item;
   $("overlay").replaceChildren();
+  showOwn(item);
   if (!item) return showMaze();
   const { now, before, changed } = picturesOf(item, view.at);
   const [shown, old] = [view.pictures.get(now), view.pictures.get(before)];
@@ -120,11 +121,11 @@ function showStage(item) {
   const front = mode === "before" ? old : shown;
   const critiques = critiquesOf(item, view.at);
   const faults = critiques.filter((critique) => !critique.ok && critique.where);
-  setPicture($("picture"), front?.src, mode === "before" ? t("alt.before") : drawn(item) && live(item) ? t("alt.preview")
+  setPicture($("picture"), srcOf(front), mode === "before" ? t("alt.before") : drawn(item) && live(item) ? t("alt.preview")
     : [altOf(item, front), ...faults.map((critique) => t("alt.fault", { fault: faultText({ ...critique, where: null }), where: critique.where }))].join(" "));
   $("picture-before").hidden = $("wipe-line").hidden = $("wipe").hidden = mode !== "wipe";
   if (mode === "wipe") {
-    setPicture($("picture-before"), old?.src, t("alt.before"));
+    setPicture($("picture-before"), srcOf(old), t("alt.before"));
     showWipe();
   }
   $("plate").classList.toggle("drawing", drawn(item) && live(item));
@@ -164,7 +165,7 @@ function showWipe() {
 
 function drawOverlay(size, changed, faults, item) {
   const layer = $("overlay");
-  layer.setAttribute("viewBox", `0 0 ${size} ${size}`);
+  layer.setAttribute("viewBox", overlayBox(size));
   const box = (name, className, inset) => {
     const place = cellAt(name);
     if (!place || place[0] >= size || place[1] >= size) return;

@@ -1,6 +1,6 @@
 /* The page as a whole: starting and following runs, keeping and opening them, keys, languages, light and dark. */
 
-const run = { job: null, turn: 0, state: "idle", starting: false, ready: true };
+const run = { job: null, turn: 0, state: "idle", starting: false, ready: true, model: null };
 const isRunning = () => run.state === "running";
 
 function setState(state) {
@@ -22,11 +22,16 @@ function showProgress(key = null, values = {}) {
   const all = Math.max(at, 3 * (head?.total ?? 0) + 2 + 2 * redraws);
   let text = "";
   if (key) text = t(key, values);
-  else if (run.state === "running") text = at ? t("progress.step", { at, all, doing: t(`doing.${path[at].kind}`) }) : t(run.ready === false && !run.starting ? "progress.model" : "progress.start");
+  else if (run.state === "running") text = at ? t("progress.step", { at, all, doing: t(`doing.${path[at].kind}`) }) : waiting();
   else if (head?.reason) text = [t("progress.done", { reason: t(`reason.${head.reason}`) }), head.reason === "failed" ? told(head.words) : ""].filter(Boolean).join(". ");
   if ($("progress").textContent !== text) $("progress").textContent = text;
   const share = run.state !== "running" ? (head?.reason ? 100 : 0) : at ? 100 * at / all : 0;
   $("bar").firstElementChild.style.width = run.state === "running" && !at ? "" : `${share}%`;
+}
+
+function waiting() {
+  if (run.ready !== false || run.starting) return t("progress.start");
+  return run.model && run.model !== models.rows[0]?.name ? t("progress.loading", { name: run.model }) : t("progress.model");
 }
 
 // ---- runs
@@ -34,7 +39,7 @@ function showProgress(key = null, values = {}) {
 function startRun() {
   return attempt(async () => {
     if (maker.reason) throw new Refused(maker.reason);
-    await begin("start_run", maker.rows, ...settingsList());
+    await begin("start_run", maker.rows, ...settingsList(), ownPicture(), models.chosen);
   });
 }
 
@@ -80,7 +85,7 @@ async function follow(job, turn) {
       for await (const patch of stream("follow", [job, view.steps.filter((step) => step?.done).length])) {
         if (turn !== run.turn) return;
         tries = 0;
-        run.ready = patch.ready;
+        [run.ready, run.model] = [patch.ready, patch.model];
         takePatch(patch);
         setState(patch.running ? "running" : "done");
         showAll();
@@ -117,7 +122,7 @@ function branchRun() {
     const edited = step?.kind === "think" && $("branch-thought").value.trim() !== step.thought.trim();
     const target = edited ? step : item;
     const seed = $("branch-seed").value === "" ? null : Number($("branch-seed").value);
-    await begin("branch", view.source, target.id, edited ? $("branch-thought").value : null, seed, ...settingsList().slice(0, 4));
+    await begin("branch", view.source, target.id, edited ? $("branch-thought").value : null, seed, ...settingsList().slice(0, 4), models.chosen);
   });
 }
 
@@ -151,7 +156,7 @@ const openFile = (file) => attempt(async () => {
 
 const save = (kind) => attempt(async () => {
   if (!view.source) throw new Refused(t("error.norun"));
-  const file = await call("export", view.source, kind);
+  const file = await call("export", view.source, kind, onOwn());
   const bytes = Uint8Array.from(atob(file.base64), (letter) => letter.charCodeAt(0));
   download(file.name, new Blob([bytes], { type: file.mime }));
 });
@@ -172,6 +177,7 @@ function setLanguage(code) {
   showSettings();
   for (const option of [...$("style").options]) option.textContent = t(`style.${option.value}`);
   showRecorded();
+  showModels();
   if (maker.rows.length) {
     maker.rows.forEach((row, r) => [...row].forEach((_, c) => showTile(r, c)));
     boardChanged();
@@ -236,6 +242,7 @@ function wire() {
   };
   for (const [id, action] of Object.entries(clicks)) $(id).addEventListener("click", action);
   for (const button of $("compare").children) button.addEventListener("click", () => setMode(button.dataset.mode));
+  $("own").addEventListener("click", () => setOwn(!view.own));
   $("scrub").addEventListener("input", (event) => goTo(Number(event.target.value)));
   $("wipe").addEventListener("input", showWipe);
   for (const id of ["size", "style"]) $(id).addEventListener("change", newMaze);
@@ -260,6 +267,7 @@ function open() {
   setLanguage(memory.get("language") ?? (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en"));
   wire();
   setBoard(DATA.board);
+  fetchModels();
   call("status").then((status) => { if (status.error) notice(told(status.error), true); }).catch(() => {});
   addEventListener("hashchange", arrive);
   if (!arrive()) {
