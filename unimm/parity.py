@@ -168,6 +168,19 @@ def distance(actual: Tensor, expected: Tensor) -> float:
 Check = Callable[[Any, Case], None]
 
 
+def registrar(checks: dict[str, Check]) -> Callable[[str], Callable[[Check], Check]]:
+    """A decorator ``check(name)`` that enters the check of a case or group into ``checks``, to run without gradients."""
+
+    def check(name: str) -> Callable[[Check], Check]:
+        def add(function: Check) -> Check:
+            checks[name] = torch.inference_mode()(function)
+            return function
+
+        return add
+
+    return check
+
+
 def first_part(tensor: str) -> str:
     """The case of a tensor named ``case.tensor``, where the tensor's own name may hold dots."""
     return tensor.split(".")[0]

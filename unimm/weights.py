@@ -10,6 +10,7 @@ import json
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -48,6 +49,19 @@ def read_state(path: Path, name: str = "model") -> State:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise MissingWeights(f"{path.name} holds no state dict: a mapping of names to tensors was expected.")
     return state
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a model's folder; raises ``MissingWeights`` where there is none, or no readable one."""
+    if not path.is_file():
+        raise MissingWeights(f"{path.name} is missing in {path.parent}. Check the path, or download the weights first.")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MissingWeights(f"{path.name} is damaged. Fetch it again.") from error
+    if not isinstance(data, dict):
+        raise MissingWeights(f"{path.name} is damaged: it holds no object. Fetch it again.")
+    return data
 
 
 def load_strict(module: nn.Module, state: Mapping[str, Tensor], what: str = "model") -> None:

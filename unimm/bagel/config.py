@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from unimm.bagel.pictures import ResizeRule
 from unimm.errors import MissingWeights
+from unimm.weights import read_json
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,12 @@ def read_config(folder: Path) -> BagelConfig:
     As in the release the tower's last layer is dropped, and QK norm, doubled layers and an untied head are always on,
     whatever the files say.
     """
-    whole = _json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    whole = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
     if whole.get("model_type", "bagel") != "bagel":
         raise MissingWeights(f"{folder.name} holds a {str(whole['model_type'])[:40]!r} model, not BAGEL. Give the folder of a BAGEL.")
     try:
-        language = _take(LanguageSize, _json(folder / "llm_config.json"), folder / "llm_config.json", "qwen2")
-        vision = _take(VisionSize, _json(folder / "vit_config.json"), folder / "vit_config.json", "siglip_vision_model")
+        language = _take(LanguageSize, read_json(folder / "llm_config.json"), folder / "llm_config.json", "qwen2")
+        vision = _take(VisionSize, read_json(folder / "vit_config.json"), folder / "vit_config.json", "siglip_vision_model")
         vae = dict(whole.get("vae_config", {}))
         autoencoder = replace(AutoencoderSize(), **{key: value for key, value in vae.items() if key in _names(AutoencoderSize)})
         autoencoder = replace(autoencoder, ch_mult=tuple(autoencoder.ch_mult))
@@ -154,14 +154,3 @@ def _take(kind: type, data: dict[str, Any], path: Path, model_type: str) -> Any:
     if size.hidden_size % size.num_attention_heads:
         raise ValueError(f"{size.num_attention_heads} heads do not divide a width of {size.hidden_size} in {path.name}")
     return size
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        what = "is damaged" if path.is_file() else "is missing"
-        raise MissingWeights(f"{path.name} {what} in {path.parent}. Give the folder of a BAGEL, or fetch the file again.") from error
-    if not isinstance(data, dict):
-        raise MissingWeights(f"{path.name} in {path.parent.name} is damaged. Fetch it again.")
-    return data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,7 +23,7 @@ from unimm.emu3.language import Language, Rows, positions_of
 from unimm.emu3.write import write
 from unimm.errors import BadInput
 from unimm.model import Options
-from unimm.parity import EXACT, Case, Check, Compared, Golden, Suite, distance
+from unimm.parity import EXACT, Case, Check, Compared, Golden, Suite, distance, registrar
 
 GREEDY = Options(temperature=0)
 FLOATS = 2e-4
@@ -63,16 +63,9 @@ class Shared:
 
 
 CHECKS: dict[str, Check] = {}
+check = registrar(CHECKS)
 
 
-def check(name: str) -> Callable[[Check], Check]:
-    """Register the check of a group and run it without gradients."""
-
-    def add(function: Check) -> Check:
-        CHECKS[name] = torch.inference_mode()(function)
-        return function
-
-    return add
 
 
 def same(case: Case, name: str, actual: Any, expected: Any) -> None:

@@ -6,7 +6,6 @@ codec compares without normalising, so the codebook's rows are brought to unit l
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from transformers import JanusConfig, JanusForConditionalGeneration, JanusVision
 from unimm import weights
 from unimm.errors import MissingWeights
 from unimm.janus.config import CODECS, TOWERS, Codec, SpecialIds, Tower
-from unimm.weights import State
+from unimm.weights import State, read_json
 
 CODEBOOK = "model.vqmodel.quantize.embedding.weight"
 
@@ -72,13 +71,13 @@ def toy_notes(folder: Path) -> dict[str, Any]:
     """What a folder of toy weights says in the ``cases.json`` in it or above it: sizes and ids that a config of a release implies."""
     for place in (folder, folder.parent):
         if (place / "cases.json").is_file():
-            return _json(place / "cases.json")
+            return read_json(place / "cases.json")
     return {}
 
 
 def read(folder: Path) -> Checkpoint:
     """Read a folder in either layout; raises ``MissingWeights`` that says what is wrong with it."""
-    data = _json(folder / "config.json")
+    data = read_json(folder / "config.json")
     kind = data.get("model_type")
     if kind not in ("janus", "multi_modality"):
         raise MissingWeights(f"{folder / 'config.json'} describes a model of type {kind!r}, not Janus-Pro. Give the folder of Janus-Pro.")
@@ -90,7 +89,7 @@ def read(folder: Path) -> Checkpoint:
     if kind == "multi_modality":
         state = from_original(state)
     path = folder / "preprocessor_config.json"
-    return Checkpoint(config, state, int(_json(path).get("min_size", 14)) if path.is_file() else 14)
+    return Checkpoint(config, state, int(read_json(path).get("min_size", 14)) if path.is_file() else 14)
 
 
 def read_state(folder: Path) -> State:
@@ -102,7 +101,7 @@ def read_state(folder: Path) -> State:
         if single.is_file():
             return weights.read_state(single)
         raise MissingWeights(f"{folder} holds neither model.safetensors nor pytorch_model.bin. Download the weights of Janus-Pro to it.")
-    places = _json(index).get("weight_map")
+    places = read_json(index).get("weight_map")
     if not isinstance(places, dict):
         raise MissingWeights(f"{index} is damaged. Fetch it again.")
     state: State = {}
@@ -202,13 +201,3 @@ def build(
     rows = F.normalize(checkpoint.state[CODEBOOK].float(), dim=-1).to(table.weight.device)
     table.weight = nn.Parameter(rows, requires_grad=False)
     return net
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise MissingWeights(f"{path} is damaged. Fetch it again.") from error
-    if not isinstance(data, dict):
-        raise MissingWeights(f"{path} is damaged. Fetch it again.")
-    return data

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from unimm.errors import BadInput, MissingWeights
+from unimm.errors import MissingWeights
 from unimm.mmada.backbone import Backbone
 from unimm.mmada.config import REPOSITORIES, BackboneConfig, SpecialIds, VQConfig
 from unimm.mmada.model import MmadaModel
 from unimm.mmada.vq import MagvitV2
 from unimm.mmada.words import PUBLISHED_LEAST, Letters, Pieces, Words
-from unimm.weights import State, build, load_sharded, read_state
+from unimm.weights import State, build, load_sharded, read_json, read_state
 
 VQ_FILES = ("pytorch_model.safetensors", "model.safetensors", "pytorch_model.bin")
 """The picture tokenizer's weights go by one of these names."""
@@ -79,16 +77,3 @@ def words_of(folder: Path, config: BackboneConfig) -> Words:
     if special.bos >= PUBLISHED_LEAST:
         raise MissingWeights(f"{folder} holds no tokenizer.json. Fetch it from the repository of the weights.")
     return Letters(special)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; raises ``MissingWeights`` where there is none, or no readable one."""
-    if not path.is_file():
-        raise MissingWeights(f"There is no {path.name} in {path.parent}. Check the path, or download the weights first.")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise MissingWeights(f"{path} is damaged. Fetch it again.") from error
-    if not isinstance(data, dict):
-        raise BadInput(f"{path} is no configuration: it holds no object.")
-    return data

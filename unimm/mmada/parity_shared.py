@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,7 +14,7 @@ from unimm.mmada.config import BackboneConfig, SpecialIds
 from unimm.mmada.loading import load_backbone, load_vq
 from unimm.mmada.prompts import Row
 from unimm.mmada.vq import MagvitV2
-from unimm.parity import EXACT, Case, Check, Compared, Golden
+from unimm.parity import EXACT, Case, Check, Compared, Golden, registrar
 
 PIXELS, LOGITS, CONFIDENCE, PROBABILITY, SCHEDULE, RESIZED = 2e-4, 1e-4, 1e-5, 1e-4, 1e-6, 1e-5
 """Tolerances of the folder's README."""
@@ -55,16 +54,9 @@ class Shared:
 
 
 GROUPS: dict[str, Check] = {}
+check = registrar(GROUPS)
 
 
-def check(group: str) -> Callable[[Check], Check]:
-    """Register the check of every case in a group and run it without gradients."""
-
-    def add(function: Check) -> Check:
-        GROUPS[group] = torch.inference_mode()(function)
-        return function
-
-    return add
 
 
 def number(case: Case, what: str, actual: Any, expected: Any) -> None:

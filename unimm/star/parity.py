@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,7 +15,7 @@ from PIL import Image as PILImage
 from torch import Tensor
 
 from unimm.model import Options
-from unimm.parity import EXACT, Case, Check, Golden, Suite
+from unimm.parity import EXACT, Case, Check, Golden, Suite, registrar
 from unimm.sampling import filter_logits, guided, sample
 from unimm.star import checkpoint, parity_decoder, processor, released, schedule
 from unimm.star.config import StarConfig
@@ -96,16 +95,9 @@ def _same_minor(one: str, other: str) -> bool:
 
 
 CHECKS: dict[str, Check] = {}
+check = registrar(CHECKS)
 
 
-def check(name: str) -> Callable[[Check], Check]:
-    """Register the check of a case and run it without gradients."""
-
-    def add(function: Check) -> Check:
-        CHECKS[name] = torch.inference_mode()(function)
-        return function
-
-    return add
 
 
 def picture(pixels: Tensor) -> PILImage.Image:
