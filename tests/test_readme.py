@@ -46,10 +46,23 @@ def test_the_results_are_those_of_the_score_files(name: str) -> None:
             assert f"{100 * data[key]:.1f}" in README.split("Uni-MMMU", 1)[1]
 
 
+def test_boards_with_several_routes_and_races_are_those_of_their_files() -> None:
+    loops = json.loads((SCORES / "maze_loops.json").read_text())
+    assert loops["command"] in README and loops["exam"]["style"] == "loops"
+    for size, conditions in loops["summary"]["boards"].items():
+        row = next(line for line in README.split("several routes")[1].splitlines() if line.startswith(f"| {size}"))
+        assert all(f"{100 * shown['success']['value']:.1f}" in row for shown in conditions.values())
+    races = json.loads((SCORES / "races.json").read_text())["races"]
+    table = README.split("<!-- races -->")[1].split("<!-- /races -->")[0].strip().splitlines()[2:]
+    assert len(table) == len(races) > 15
+    for row, race in zip(table, races, strict=True):
+        assert race["what"] in row and f"| {race['ratio']:.1f} |" in row and race["contract"] in row and race["met"]
+
+
 def test_the_scores_are_of_the_shipped_weights() -> None:
     from agents.evaluate import weights_hash
 
-    for path in (SCORES / "maze.json", SCORES / "uni_mmmu.json"):
+    for path in (SCORES / "maze.json", SCORES / "maze_loops.json", SCORES / "uni_mmmu.json"):
         data = json.loads(path.read_text())
         measured = data["sha256"] if "sha256" in data else data["model"]["sha256"]
         assert measured == weights_hash("star-tiny"), f"{path.name} is of other weights"
