@@ -191,7 +191,8 @@ def test_stop_keeps_what_was_drawn(visit: Callable[..., Any]) -> None:
         model.let(2)
         page.wait_for_selector("#timeline [data-kind=critique]")
         shot(page, "running")
-        page.click("#stop")
+        with page.expect_event("requestfinished", lambda request: "/call/stop/" in request.url):
+            page.click("#stop")
         model.let(100)
         finished(page)
         assert "stopped by you" in page.inner_text("#progress")

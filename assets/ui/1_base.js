@@ -67,24 +67,39 @@ class Refused extends Error {}
 
 const HOME = new URL("gradio_api/call/", location.origin + location.pathname.replace(/[^/]*$/, ""));
 
-/** Everything an endpoint yields, in order. Throws Refused for a refusal, TypeError where the server is out of reach. */
-async function* stream(name, args, signal) {
+const SILENCE = 45_000;  // the server gives a sign of life every 15 s; three missed ones are a dead connection
+
+/** Everything an endpoint yields, in order. Throws Refused for a refusal, another error where the server is out of reach or silent. */
+async function* stream(name, args) {
   const body = JSON.stringify({ data: args });
-  const asked = await fetch(new URL(name, HOME), { method: "POST", headers: { "Content-Type": "application/json" }, body, signal });
-  if (!asked.ok) throw asked.status === 503 ? new Refused((await asked.text()).slice(0, 200)) : new TypeError(`HTTP ${asked.status}`);
-  const { event_id: id } = await asked.json();
-  const answer = await fetch(new URL(`${name}/${id}`, HOME), { signal });
-  if (!answer.ok) throw new TypeError(`HTTP ${answer.status}`);
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  const control = new AbortController();
+  let alarm = 0;
+  const heard = () => {
+    clearTimeout(alarm);
+    alarm = setTimeout(() => control.abort(new TypeError("silence")), SILENCE);
+  };
+  let reader = null;
   try {
+    heard();
+    const { signal } = control;
+    const asked = await fetch(new URL(name, HOME), { method: "POST", headers: { "Content-Type": "application/json" }, body, signal });
+    if (!asked.ok) throw asked.status === 503 ? new Refused((await asked.text()).slice(0, 200)) : new TypeError(`HTTP ${asked.status}`);
+    const { event_id: id } = await asked.json();
+    const answer = await fetch(new URL(`${name}/${id}`, HOME), { signal });
+    if (!answer.ok) throw new TypeError(`HTTP ${answer.status}`);
+    reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let rest = ""; ;) {
+      heard();
       const { value, done } = await reader.read();
       if (done) return;
       const blocks = (rest + value).split("\n\n");
       rest = blocks.pop();
       for (const block of blocks) {
         const [, event, data] = block.match(/^event: (\w+)\ndata: (.*)$/s) ?? [];
-        if (event === "error") throw new Refused(JSON.parse(data)?.error ?? t("error.net"));
+        if (event === "error") {
+          const reason = JSON.parse(data)?.error;
+          throw reason ? new Refused(reason) : new TypeError("error without a reason");
+        }
         if (event === "generating" || event === "complete") {
           const parts = JSON.parse(data);
           if (parts?.length) yield parts[0];
@@ -92,7 +107,8 @@ async function* stream(name, args, signal) {
       }
     }
   } finally {
-    reader.cancel().catch(() => {});
+    clearTimeout(alarm);
+    reader?.cancel().catch(() => {});
   }
 }
 

@@ -47,6 +47,7 @@ function startRun() {
 async function begin(name, ...args) {
   pause();
   const before = run.state;
+  run.turn += 1;  // what was asked for earlier, such as a recorded run, comes too late now
   run.starting = true;
   setState("running");
   try {
