@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 
@@ -23,6 +22,7 @@ from unimm.emu3.write import words_only, write
 from unimm.errors import BadInput
 from unimm.events import ImagePreview, ModelEvent, PartDone, TextDelta
 from unimm.model import Capabilities, Options, Want
+from unimm.remembered import Remembered
 
 CODED = 64
 """How many pictures' codes are remembered."""
@@ -41,7 +41,7 @@ class Emu3Model:
 
     def __init__(self, pair: Pair, codec: Codec, words: Words, area: int, memory_gb: dict[str, float]) -> None:
         self.pair, self.codec, self.words, self.area, self.memory_gb = pair, codec, words, area, memory_gb
-        self._codes: OrderedDict[str, list[list[int]]] = OrderedDict()
+        self._codes: Remembered[list[list[int]]] = Remembered(CODED, self._encoded)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -127,13 +127,11 @@ class Emu3Model:
 
     def _coded(self, image: Image) -> list[list[int]]:
         """A picture's codes, row by row."""
-        if image.hash not in self._codes:
-            with torch.inference_mode():
-                self._codes[image.hash] = self.codec.encode(self.codec.prepare(image))[0].tolist()
-            while len(self._codes) > CODED:
-                self._codes.popitem(last=False)
-        self._codes.move_to_end(image.hash)
-        return self._codes[image.hash]
+        return self._codes(image)
+
+    def _encoded(self, image: Image) -> list[list[int]]:
+        with torch.inference_mode():
+            return self.codec.encode(self.codec.prepare(image))[0].tolist()
 
     # --- pictures
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from unimm.janus.prefix import Reader
 from unimm.janus.processor import Chunk, check_document, drawing_ids, drawing_prompt, guidance_rows, text_chunks
 from unimm.janus.tokenizer import Words, load_words
 from unimm.model import Capabilities, Options, Want
+from unimm.remembered import Remembered
 
 
 class JanusModel:
@@ -43,7 +43,7 @@ class JanusModel:
     ) -> None:  # fmt: skip
         self.decoder, self.words, self.min_side, self.name = Decoder(net), words, min_side, name
         self.context = min(CONTEXT, net.config.text_config.max_position_embeddings)
-        self._seen: OrderedDict[str, Tensor] = OrderedDict()
+        self._seen: Remembered[Tensor] = Remembered(32, self._looked_at)
         self.reader = Reader(self.decoder, self._see, remembered)
 
     @property
@@ -102,13 +102,10 @@ class JanusModel:
 
     def _see(self, image: Image) -> Tensor:
         """Embeddings [1, patches, width] of a picture, the latest ones remembered."""
-        if image.hash not in self._seen:
-            pixels = vision_pixels(image.to_pil(), self.decoder.side, self.min_side)
-            self._seen[image.hash] = self.decoder.see(pixels[None])
-            while len(self._seen) > 32:
-                self._seen.popitem(last=False)
-        self._seen.move_to_end(image.hash)
-        return self._seen[image.hash]
+        return self._seen(image)
+
+    def _looked_at(self, image: Image) -> Tensor:
+        return self.decoder.see(vision_pixels(image.to_pil(), self.decoder.side, self.min_side)[None])
 
     def _room(self, length: int, wanted: int) -> int:
         """How many of the wanted positions the context has left; raises ``BadInput`` where it has none."""

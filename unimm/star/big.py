@@ -19,6 +19,7 @@ from unimm.document import Document, Image, Text
 from unimm.errors import BadInput
 from unimm.events import ImagePreview, LatentStep, ModelEvent, PartDone, TextDelta
 from unimm.model import Capabilities, Options, Want
+from unimm.remembered import Remembered
 from unimm.star import processor, released
 from unimm.star.chat import SUFFIX, Chat, Order, check_document, order_of, pictures_of, without_words
 from unimm.star.decoder import DiffusionDecoder
@@ -29,7 +30,6 @@ from unimm.star.options import StarOptions
 from unimm.star.processor import VisionSizes
 from unimm.star.reading import Picture, Reading, say
 from unimm.star.refining import Refiner
-from unimm.star.remembered import Remembered
 from unimm.star.vq import to_uint8
 from unimm.star.words import Words
 

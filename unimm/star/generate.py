@@ -17,13 +17,13 @@ from unimm.document import Document, Image, Text
 from unimm.errors import BadInput, MissingWeights
 from unimm.events import ImagePreview, LatentStep, ModelEvent, PartDone, TextDelta
 from unimm.model import Capabilities, Options, Want
+from unimm.remembered import Remembered
 from unimm.sampling import sample
 from unimm.star.canvas import Canvas
 from unimm.star.config import StarConfig
 from unimm.star.model import Star
 from unimm.star.pictures import fitted, from_tokens, to_canvas
 from unimm.star.prefix import Chunk, Prefix, Reader, chunks_of, next_key
-from unimm.star.remembered import Remembered
 from unimm.star.tokenizer import SPECIAL, load_tokenizer
 from unimm.weights import load_sharded, load_strict
 
