@@ -34,7 +34,7 @@ class LatentStep:
 
 @dataclass(frozen=True)
 class ImagePreview:
-    """The picture as far as it is drawn: ``done`` of ``total`` tokens are settled."""
+    """The picture as far as it is drawn: ``done`` of ``total`` tokens are settled, or tokens and steps of a decoder after them."""
 
     image: Image
     done: int
@@ -46,8 +46,8 @@ class PartDone:
     """A finished text or picture.
 
     ``stats`` holds measured facts: ``seconds``, ``tokens``, ``passes`` (forward passes), for a picture
-    ``changed`` (tokens that differ from the source's), for a text ``confidence`` (probability of its
-    first token among the alternatives).
+    ``changed`` (tokens that differ from the source's) and ``refined`` (steps of the decoder), for a text ``confidence``
+    (probability of its first token among the alternatives).
     """
 
     part: Part

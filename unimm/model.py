@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -28,6 +28,15 @@ class Capabilities:
     memory_gb: dict[str, float] = field(default_factory=dict)
     taught: tuple[str, ...] = ()
     """Tasks whose own short words the model was trained on; it is asked about all others in plain language."""
+    plain: bool = True
+    """Whether it understands plain language at all; a model that knows the words of its lessons only does ``taught`` tasks, no others."""
+    calibration: Mapping[str, float] = field(default_factory=dict)
+    """Task -> temperature that turns the probability of a verdict into how often such verdicts are right; 1 where it is absent."""
+
+
+def can_do(can: Capabilities, task: str) -> bool:
+    """Whether a model of these capabilities can be asked about a task."""
+    return can.plain or task in can.taught
 
 
 def option(default: Any, low: float, high: float, help: str) -> Any:

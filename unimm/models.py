@@ -125,7 +125,7 @@ MODELS: dict[str, ModelRow] = {row.name: row for row in (
         "star-tiny", "star",
         Capabilities(
             understand=True, generate=True, edit=True, interleave=True, latents=True, image_sizes=(256,), licence="Apache-2.0",
-            weights="assets/star-tiny", memory_gb={"fp32": 0.1}, taught=("maze",),
+            weights="assets/star-tiny", memory_gb={"fp32": 0.1}, taught=("maze",), plain=False,
         ),
         14_374_205, 4_777_277, (), "unimm.model:Options", folder=EMBEDDED, note="trained by this project from nothing; mazes only",
     ),

@@ -63,7 +63,8 @@ class Canvas(Drawing):
             out = self.star.draw(hidden, position, causal_mask(hidden.shape[1]), self._stack)
         else:
             out = self.star.draw(hidden, position, causal_mask(len(layout), cached), self._stack)
-        return self.star.pixel_logits(out[:, -count:])
+        source = None if self.source is None else self.source[self._done : self._done + count].expand(self._rows, -1)
+        return self.star.pixel_logits(out[:, -count:], source)
 
 
 def _side_by_side(rows: Sequence[Prefix]) -> object:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from unimm.star.decoder_config import SharpenerConfig
 from unimm.star.vq import VQConfig
 
 
@@ -40,11 +41,21 @@ class StarConfig:
     stack_reads: int = 0
     """A layer of the base whose states the stack reads beside the last ones, through a projection of its own; 0 is
     none (released). The last states say what the base would say next; an early layer still knows which word it read."""
+    code_head: bool = False
+    """Whether logits over the codebook also come from what the codes look like: rare codes then learn from those like them."""
+    copies: bool = False
+    """Whether a drawn token's logits have a learned bonus for the source's token of the same place: most of an edit is copied."""
     template: Literal["qwen", "plain"] = "qwen"
     """qwen: the released chat template. plain: one start and one end token a turn, no role words."""
     bf16_rope: bool = True
     """The release casts its rotary frequencies to bf16 (fact sheet: star, section 11.1)."""
+    decoder: SharpenerConfig | None = None
+    """The decoder that sharpens what the VQ draws, where its weights lie beside the others'; the released sizes have one of their own."""
     memory_gb: Mapping[str, float] = field(default_factory=dict)
+    taught: tuple[str, ...] = ("maze",)
+    """Tasks whose lessons the weights were trained on."""
+    calibration: Mapping[str, float] = field(default_factory=dict)
+    """Task -> temperature that makes the confidence of its verdicts a probability; fitted on validation problems."""
 
     @property
     def grid(self) -> int:
@@ -56,7 +67,8 @@ class StarConfig:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> StarConfig:
-        return cls(**{**data, "vq": VQConfig(**_tuples(data["vq"]))})
+        decoder = SharpenerConfig.from_dict(data["decoder"]) if data.get("decoder") else None
+        return cls(**{**_tuples(data), "vq": VQConfig(**_tuples(data["vq"])), "decoder": decoder})
 
 
 def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,6 +102,11 @@ TINY_VQ = VQConfig(
     codebook_size=4096, codebook_dim=32, attn_heads=0, groups=8, encoder="patch", decoder="patch", patch_hidden=384,
 )  # fmt: skip
 
+TINY_DECODER = SharpenerConfig.row(
+    codes=32, scale=2, hidden_size=192, num_layers=3, num_refiner_layers=0, num_attention_heads=6, num_kv_heads=2, multiple_of=32,
+    ffn_dim_multiplier=0.45, axes_dim_rope=(8, 12, 12),
+)  # fmt: skip
+
 
 def _tiny_base() -> dict[str, Any]:
     base = qwen(
@@ -104,7 +121,8 @@ def _tiny_base() -> dict[str, Any]:
 CONFIGS: dict[str, StarConfig] = {
     "tiny": StarConfig(
         "star-tiny", _tiny_base(), TINY_VQ, stack_layers=4, adapter_depth=2, picture=128, scale=2, blocks="understanding_first",
-        positions="shared_grid", grid_stride=12, grid_rows=16, stack_reads=1, template="plain", bf16_rope=False, memory_gb={"float32": 0.1},
+        positions="shared_grid", grid_stride=12, grid_rows=16, stack_reads=1, code_head=True, copies=True, template="plain",
+        bf16_rope=False, decoder=TINY_DECODER, memory_gb={"float32": 0.1}, taught=("maze", "geometry", "compose"),
     ),
     "3b": StarConfig("star-3b", qwen(2048, 11008, 36, 16, 2, 151936, True), RELEASED_VQ, stack_layers=16, adapter_depth=2,
                      memory_gb={"bfloat16": 12.5}),

@@ -27,7 +27,9 @@ class LuminaConfig:
     axes_dim_rope: tuple[int, ...] = (32, 32, 32)
     cap_feat_dim: int = 2304
     references: int = 5
-    variant: Literal["seq", "ref"] = "seq"
+    extra_channels: int = 0
+    """Further channels behind the codes, for what else the picture is made from; the release has none."""
+    variant: Literal["seq", "ref", "plain"] = "seq"
 
 
 PUBLISHED_VAE: Mapping[str, Any] = {
@@ -42,6 +44,33 @@ PUBLISHED_GEMMA: Mapping[str, Any] = {
     "head_dim": 256, "vocab_size": 256000, "query_pre_attn_scalar": 256, "sliding_window": 4096, "max_position_embeddings": 8192,
     "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "hidden_activation": "gelu_pytorch_tanh", "attn_logit_softcapping": 50.0,
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SharpenerConfig:
+    """The embedded model's decoder: the same transformer over shown pixels, without words, autoencoder and guidance.
+
+    A latent is a square of ``block`` x ``block`` shown pixels, its channels are their values. So ``latent_channels`` is
+    3 block²; ``extra_channels`` are the VQ's pixels of that square, the source's and one that tells which of these holds.
+    """
+
+    transformer: LuminaConfig
+    block: int = 8
+    steps: int = 4
+    shift: float = 1.0
+    """How far the noise levels are bent towards noise; 1 leaves them even."""
+
+    @classmethod
+    def row(cls, codes: int, scale: int, block: int = 8, **transformer: Any) -> SharpenerConfig:
+        """The config whose channels fit codes of width ``codes`` and a picture shown at ``scale`` times the VQ's pixels."""
+        own, drawn = 3 * block**2, 3 * (block // scale) ** 2
+        sizes = {"latent_channels": own, "vq_dim": codes, "extra_channels": drawn + own + 1, "cap_feat_dim": 1, "variant": "plain"}
+        return cls(LuminaConfig(**{**sizes, **transformer}), block)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> SharpenerConfig:
+        row = {key: tuple(value) if isinstance(value, list) else value for key, value in data["transformer"].items()}
+        return cls(**{**data, "transformer": LuminaConfig(**row)})
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,10 @@ from unimm.sampling import sample
 from unimm.star.canvas import Canvas
 from unimm.star.config import StarConfig
 from unimm.star.model import Star
+from unimm.star.options import TinyOptions
 from unimm.star.pictures import fitted, from_tokens, to_canvas
 from unimm.star.prefix import Chunk, Prefix, Reader, chunks_of, next_key
+from unimm.star.sharpen import Sharpener, load_sharpener, sharpened
 from unimm.star.tokenizer import SPECIAL, load_tokenizer
 from unimm.weights import load_sharded, load_strict
 
@@ -39,8 +41,11 @@ class StarModel:
     (``unimm.worker`` gives it to many).
     """
 
-    def __init__(self, star: Star, tokenizer: Tokenizer) -> None:
+    options_type = TinyOptions
+
+    def __init__(self, star: Star, tokenizer: Tokenizer, sharpener: Sharpener | None = None) -> None:
         self.star, self.config, self.tokenizer = star.eval().requires_grad_(False), star.config, tokenizer
+        self.sharpener = sharpener
         self.name = star.config.name
         self.special = {token: tokenizer.token_to_id(token) for token in SPECIAL}
         self._seen = Remembered(64, lambda image: self.star.see(to_canvas(image, self.config)))
@@ -52,7 +57,8 @@ class StarModel:
         side = self.config.picture * self.config.scale
         return Capabilities(
             understand=True, generate=True, edit=True, interleave=True, latents=True, image_sizes=(side,),
-            licence="Apache-2.0", weights="assets/star-tiny", memory_gb=dict(self.config.memory_gb), taught=("maze",),
+            licence="Apache-2.0", weights="assets/star-tiny", memory_gb=dict(self.config.memory_gb),
+            taught=tuple(self.config.taught), plain=False, calibration=dict(self.config.calibration),
         )  # fmt: skip
 
     @classmethod
@@ -65,7 +71,8 @@ class StarModel:
             raise MissingWeights(f"{folder.name} holds no readable config.json of a STAR model. Check the folder, or train one.") from error
         star = Star(config)
         load_strict(star, {name: value.float() for name, value in load_sharded(folder).items()}, folder.name)
-        return cls(star.to(device or "cpu"), load_tokenizer(folder / "tokenizer.json"))
+        sharpener = load_sharpener(folder, config)
+        return cls(star.to(device or "cpu"), load_tokenizer(folder / "tokenizer.json"), sharpener and sharpener.to(device or "cpu"))
 
     def _see(self, image: Image) -> tuple[Tensor, int]:
         image = fitted(image, self.config)
@@ -101,13 +108,13 @@ class StarModel:
         started, begun = time.perf_counter(), prefix
         sampling = replace(options, temperature=options.text_temperature)
         ids: list[int] = []
-        said, confidence, draws = "", 1.0, False
+        chances: list[float] = []
+        said, draws = "", False
         while len(ids) < options.max_tokens:
             with torch.inference_mode():
                 logits = self.star.word_logits(prefix.hidden[:, -1])[0, : self.tokenizer.get_vocab_size()]
                 token = int(sample(logits[None], sampling, generator))
-                if not ids:
-                    confidence = float(logits.softmax(-1)[token])
+                chances.append(float(logits.softmax(-1)[token]))
             if token in self.special.values():
                 draws = token == self.special["<|vision_start|>"]
                 break
@@ -124,7 +131,8 @@ class StarModel:
             draws = True
         prefix = replace(prefix, key=next_key(begun.key, Chunk(f"say:{said!r}")))
         self.reader.remember(prefix)
-        yield PartDone(Text(said), {"seconds": time.perf_counter() - started, "tokens": len(ids), "confidence": confidence})
+        seconds = time.perf_counter() - started
+        yield PartDone(Text(said), {"seconds": seconds, "tokens": len(ids), "confidence": chances[0], "chances": chances[: len(ids)]})
         return prefix, draws
 
     def _latent(self, index: int, token: int, prefix: Prefix, out: Any) -> LatentStep:
@@ -159,16 +167,24 @@ class StarModel:
             rows = [opened] if options.guidance == 1 else [opened, self._without_words(document, prefix)]
             canvas = Canvas(self.star, rows, columns, source_ids, self.special["<|vision_end|>"])
         vq = self.star.pixel_encoder
+        steps = TinyOptions.from_options(options).refine if self.sharpener else 0
         for done in canvas.fill(options, generator):
             if done < canvas.cells:
                 with torch.inference_mode():
                     preview = from_tokens(canvas.preview(), vq, self.config, columns, source, source_ids)
-                yield ImagePreview(preview, done, canvas.cells)
+                yield ImagePreview(preview, done, canvas.cells + steps)
         with torch.inference_mode():
             image = from_tokens(canvas.ids, vq, self.config, columns, source, source_ids)
         changed = canvas.cells if source_ids is None else int((canvas.ids != source_ids).sum())
-        yield ImagePreview(image, canvas.cells, canvas.cells)
+        steps = steps if changed else 0
+        yield ImagePreview(image, canvas.cells, canvas.cells + steps)
+        if steps:
+            pictures = sharpened(self.sharpener, vq, self.config, canvas.ids, columns, source, source_ids, steps, options.seed)
+            for done, image in enumerate(pictures, 1):
+                yield ImagePreview(image, canvas.cells + done, canvas.cells + steps)
         stats = {"seconds": time.perf_counter() - started, "tokens": canvas.cells, "passes": canvas.passes, "changed": changed}
+        if self.sharpener:
+            stats["refined"] = steps
         yield PartDone(image, stats)
 
     def _without_words(self, document: Document, prefix: Prefix) -> Prefix:

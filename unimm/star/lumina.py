@@ -2,7 +2,8 @@
 
 Pictures come as latents with the map of codes behind their own channels. ``SeqLumina`` (published) gets the source below
 the noisy picture, as one tall picture; ``RefLumina`` gets it apart, between the words and the picture
-(fact sheet: star, section 9).
+(fact sheet: star, section 9). ``PlainLumina`` (the embedded model's) gets it in further channels at the same place, which
+costs no tokens.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Lumina(nn.Module):
     def __init__(self, config: LuminaConfig) -> None:
         super().__init__()
         self.config = config
-        values = config.patch_size**2 * (config.latent_channels + config.vq_dim)
+        values = config.patch_size**2 * (config.latent_channels + config.vq_dim + config.extra_channels)
         self.x_embedder = nn.Linear(values, config.hidden_size)
         self.time_caption_embed = Lumina2CombinedTimestepCaptionEmbedding(config.hidden_size, config.cap_feat_dim, norm_eps=config.norm_eps)
         self.noise_refiner = self._blocks(config.num_refiner_layers, modulation=True)
@@ -49,7 +50,7 @@ class Lumina(nn.Module):
         return nn.ModuleList(make() for _ in range(count))
 
     def forward(self, picture: Tensor, time: Tensor, text: Tensor, mask: Tensor, references: Sequence[Tensor] = ()) -> Tensor:
-        """Velocity [B, C, H, W] of a picture [B, C + code, H, W].
+        """Velocity [B, C, H, W] of a picture [B, C + code + extra, H, W].
 
         ``time`` [B] runs from 0 (noise) to 1 (picture). ``text`` [B, L, D] are the words' features, ``mask`` [B, L] marks the
         valid ones, which come first. ``references`` are more pictures of the same kind (``RefLumina`` only).
@@ -63,8 +64,9 @@ class Lumina(nn.Module):
         tokens = [self._reference(item, number, level, grids[number]) for number, item in enumerate(references)]
         tokens = torch.cat([*tokens, self._main(picture, level, grids[-1])], 1)
         joint, places, valid = self._join(text, tokens, words, self._picture_places(grids).to(text.device), lengths)
+        turns = self._turns(places)
         for block in self.layers:
-            joint = block(joint, valid, self._turns(places), level)
+            joint = block(joint, valid, turns, level)
         rows, columns = grids[-1]
         drawn = torch.stack([row[stop - rows * columns : stop] for row, stop in zip(joint, self._stops(lengths, grids), strict=True)])
         patch = {"p": self.config.patch_size, "q": self.config.patch_size}
@@ -169,10 +171,17 @@ class RefLumina(Lumina):
         return self._refine(self.ref_image_refiner, tokens, level, grid)
 
 
+class PlainLumina(Lumina):
+    """One picture after the words, and nothing beside it."""
+
+    def _word_places(self, count: int) -> Tensor:
+        return repeat(torch.arange(count), "n -> n three", three=3)
+
+
 def grid_places(first: int, rows: int, columns: int) -> Tensor:
     """Rope places [rows * columns, 3] of one picture's tokens: the same on the first axis, then row and column."""
     axes = torch.meshgrid(torch.tensor([first]), torch.arange(rows), torch.arange(columns), indexing="ij")
     return torch.stack([axis.flatten() for axis in axes], -1)
 
 
-VARIANTS: dict[str, type[Lumina]] = {"seq": SeqLumina, "ref": RefLumina}
+VARIANTS: dict[str, type[Lumina]] = {"seq": SeqLumina, "ref": RefLumina, "plain": PlainLumina}

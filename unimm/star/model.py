@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from unimm.star.backbone import build_base, build_stack, decode, see
 from unimm.star.config import StarConfig
 from unimm.star.layout import DRAWN, SEEN, SOURCE
-from unimm.star.vq import VQModel
+from unimm.star.vq import NOWHERE, VQModel
 
 
 class Adapter(nn.Module):
@@ -44,6 +44,22 @@ class Places(nn.Module):
         return (self.row(known // columns) + self.column(known % columns)) * (cell >= 0)[..., None]
 
 
+class CodeHead(nn.Module):
+    """Logits over the codebook from the codes' own vectors: codes that look alike are drawn alike. Codes out of use get none."""
+
+    def __init__(self, code: int, hidden: int) -> None:
+        super().__init__()
+        self.look = nn.Sequential(nn.Linear(code, hidden), nn.GELU(), nn.Linear(hidden, hidden))
+        self.say = nn.Linear(hidden, hidden, bias=False)
+        nn.init.zeros_(self.say.weight)
+
+    def forward(self, hidden: Tensor, table: Tensor) -> Tensor:
+        """``hidden`` [..., hidden] and the codebook [codes, code] to logits [..., codes]."""
+        idle = table.abs().amax(1) > NOWHERE / 2
+        looks = self.look(table.masked_fill(idle[:, None], 0.0))
+        return (self.say(hidden) @ looks.T).masked_fill(idle, -1e4)
+
+
 class Star(nn.Module):
     """The network alone: no sampling, no text.
 
@@ -60,6 +76,12 @@ class Star(nn.Module):
         self.pixel_adapter = Adapter(config.vq.codebook_dim, hidden, config.adapter_depth)
         self.pixel_output_head = nn.Linear(hidden, config.vq.codebook_size)
         self.pixel_encoder = VQModel(config.vq)
+        if config.code_head:
+            self.pixel_code_head = CodeHead(config.vq.codebook_dim, hidden)
+        if config.copies:
+            self.pixel_copy_gate = nn.Linear(hidden, 1)
+            nn.init.zeros_(self.pixel_copy_gate.weight)
+            nn.init.constant_(self.pixel_copy_gate.bias, 5.0)
         if config.stack_reads:
             self.stack_reader = nn.Linear(hidden, hidden, bias=False)
             nn.init.zeros_(self.stack_reader.weight)
@@ -138,9 +160,19 @@ class Star(nn.Module):
         """Logits over the vocabulary from the base's states [..., hidden or 2 hidden]."""
         return self.base.lm_head(hidden[..., : self.hidden])
 
-    def pixel_logits(self, hidden: Tensor) -> Tensor:
-        """Logits over the codebook [..., codes] from stack states [..., hidden]."""
-        return self.pixel_output_head(hidden)
+    def pixel_logits(self, hidden: Tensor, source: Tensor | None = None) -> Tensor:
+        """Logits over the codebook [..., codes] from stack states [..., hidden].
+
+        ``source`` [...] are the source's VQ ids at the places that are drawn, -1 where there is none; read with ``copies`` only.
+        """
+        logits = self.pixel_output_head(hidden)
+        if self.config.code_head:
+            table = self.pixel_encoder.quantize.embedding.weight
+            logits = logits + self.pixel_code_head(hidden, table.to(hidden.dtype))
+        if self.config.copies and source is not None:
+            bonus = self.pixel_copy_gate(hidden) * (source >= 0)[..., None]
+            logits = logits.scatter_add(-1, source.clamp(min=0)[..., None], bonus.to(logits.dtype))
+        return logits
 
 
 BASE_PARTS = ("base.", "seen_places.")

@@ -1,4 +1,4 @@
-"""How a released STAR samples: the shared options with its published defaults, and its own."""
+"""How a STAR samples: the shared options (a released one with its published defaults), and its own."""
 
 from __future__ import annotations
 
@@ -15,6 +15,22 @@ GUIDANCE = 1.1
 def choice(default: str, choices: tuple[str, ...], help: str) -> Any:
     """A dataclass field of one word out of a few, with the metadata that pages and flags are made from."""
     return field(default=default, metadata={"choices": choices, "help": help})
+
+
+REFINING = 4
+"""Steps of the embedded model's decoder; more change little."""
+
+
+@dataclass(frozen=True)
+class TinyOptions(Options):
+    """Options of the embedded model."""
+
+    refine: int = option(REFINING, 0, 32, "Steps in which the drawn picture is sharpened; 0 shows the VQ's own pixels.")
+
+    @classmethod
+    def from_options(cls, options: Options) -> TinyOptions:
+        """The shared options with the embedded model's own at its default."""
+        return options if isinstance(options, cls) else cls(**{row.name: getattr(options, row.name) for row in fields(Options)})
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,9 @@ class VQConfig:
         return 2 ** (len(self.encoder_ch_mult) - 1)
 
 
+NOWHERE = 1e4
+"""Where every entry of a code lies that is never to be the nearest one."""
+
 class VQModel(nn.Module):
     """Encodes pixels [B, 3, H, W] in [-1, 1] to ids [B, h*w] in raster order, and decodes ids to pixels.
 

@@ -15,8 +15,9 @@ from unimm.star.layout import SEEN, SOURCE, Layout
 from unimm.star.tokenizer import SPECIAL
 
 IGNORED = -100
-FIRST_WEIGHT = 5.0
-"""Weight of a reply's first token: the verdict hangs on it."""
+HEAVY_WEIGHT = 5.0
+"""Weight of a reply's first token, and of the verdict's words wherever they stand: much hangs on them."""
+VERDICTS = ("correct", "wrong")
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Teacher:
     def __init__(self, config: StarConfig, tokenizer: Tokenizer) -> None:
         self.config, self.tokenizer = config, tokenizer
         self.special = {token: tokenizer.token_to_id(token) for token in SPECIAL}
+        self.heavy = {self.encode(word)[0] for word in VERDICTS}
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
@@ -117,7 +119,7 @@ class Teacher:
             if not forget:
                 for place in range(first, len(layout) - 1):
                     labels[place] = layout.ids[place + 1]
-                    weights[place] = FIRST_WEIGHT if place == first else 1.0
+                    weights[place] = HEAVY_WEIGHT if place == first or labels[place] in self.heavy else 1.0
             if branch.target >= 0:
                 drawing = (branch.source, branch.target)
                 if branch.source >= 0:

@@ -43,9 +43,9 @@ class DrawingTrainer(nn.Module):
         mask = branch_mask(batch.segment).to(torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32)
         hidden = star.draw(star.understand(embeds, batch.position, mask), batch.position, mask)
         draws = (batch.cell >= 0) & (batch.kind != SEEN) & (batch.kind != SOURCE)
-        logits = rearrange(star.pixel_logits(hidden[draws]), "(b l) v -> b l v", b=size)
         rows = torch.arange(size, device=codes.device)
         source = torch.where(batch.sources[:, None] >= 0, codes[rows, batch.sources.clamp(min=0)], -1)
+        logits = rearrange(star.pixel_logits(hidden[draws], source.flatten()), "(b l) v -> b l v", b=size)
         return logits.float(), codes[rows, batch.targets], source
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:

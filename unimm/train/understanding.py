@@ -13,8 +13,8 @@ from unimm.star.model import Star, pictures_to_pixels
 from unimm.train.alignment import Alignment, aligned
 from unimm.train.data import IGNORED, Batch, branch_mask
 
-STATES = 16
-"""Kinds of cell that the training-only head tells apart."""
+STATES = 256
+"""Kinds of cell that the training-only head tells apart, at most."""
 
 
 class UnderstandingTrainer(nn.Module):

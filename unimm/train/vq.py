@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from unimm.star.model import pictures_to_pixels
-from unimm.star.vq import VQModel
+from unimm.star.vq import NOWHERE, VQModel
 
 FREE_STEPS = 300
 """Steps at the start in which nothing is rounded to codes: a plain autoencoder learns fast and gives the codes their places."""
@@ -45,7 +45,8 @@ class VQTrainer(nn.Module):
                 used = torch.bincount(ids.flatten(), minlength=len(self.idle)) > 0
                 self.idle.copy_(torch.where(used, 0, self.idle + 1))
         error = self.vq.decode_codes(z).float() - pixels
-        reconstruction = error.abs().mean() + 2 * error.square().mean()
+        weight = conspicuous(pixels)
+        reconstruction = (weight * (error.abs() + 2 * error.square())).mean() / weight.mean()
         psnr = -10 * torch.log10(error.square().mean() / 4 + 1e-9)
         alive = (self.idle < IDLE_STEPS).float().mean()
         return reconstruction + loss, {"loss": reconstruction.item(), "psnr": psnr.item(), "alive": alive.item()}
@@ -62,12 +63,15 @@ class VQTrainer(nn.Module):
             self.idle[dead] = 0
 
 
-NOWHERE = 1e4
-"""Where every entry of a code lies that is never to be the nearest one."""
+def conspicuous(pixels: Tensor) -> Tensor:
+    """How much each pixel of [B, 3, H, W] counts, [B, 1, H, W]: thin lines on white paper are few pixels, and their colour matters."""
+    darkness = (1 - pixels.amin(1, keepdim=True)) / 2
+    colour = (pixels.amax(1, keepdim=True) - pixels.amin(1, keepdim=True)) / 2
+    return 1 + 2 * darkness + 4 * colour
 
 
 @torch.no_grad()
-def drop_twins(table: Tensor, closeness: float = 0.05) -> int:
+def drop_twins(table: Tensor, closeness: float = 0.02) -> int:
     """Take codes out of use, in place, that lie all but on top of an earlier one; returns how many.
 
     Revival puts codes beside patches that are frequent already; of such twins one is enough, and with one alone a

@@ -88,9 +88,9 @@ def test_the_embedded_models_pass_is_its_own_drawing() -> None:
     model = model_of("star-toy")
     for case in ("draw", "edit"):
         document = documents("star-toy")[case][1]
-        codes, *_ = star_attention._codes(model, document, OPTIONS)
+        codes, source, _ = star_attention._codes(model, document, OPTIONS)
         hidden = star_attention.drawn(model, document, OPTIONS).run(True)
-        assert torch.equal(model.star.pixel_logits(hidden[0, -len(codes) :]).argmax(-1), codes)
+        assert torch.equal(model.star.pixel_logits(hidden[0, -len(codes) :], source).argmax(-1), codes)
 
 
 def test_the_embedded_models_curve_is_that_of_decoding() -> None:
