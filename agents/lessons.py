@@ -1,19 +1,25 @@
-"""What the model is taught with: endless random pictures and lessons, the same for the same seed."""
+"""What the model is taught with: endless random pictures and lessons of all tasks, the same for the same seed."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset
 
 from agents.doodles import doodle
-from agents.tasks import maze
-from agents.tasks.maze_thoughts import free_thought
-from unimm.train.data import IGNORED, Batch, Branch, Lesson, Teacher
+from agents.teaching import compose, geometry, maze
+from agents.teaching.own import Own
+from unimm.train.data import IGNORED, Batch, Lesson, Teacher
+
+TASKS: Mapping[str, tuple[ModuleType, int]] = {"maze": (maze, 0), "geometry": (geometry, 16), "compose": (compose, 128)}
+"""Task -> its lessons, and the number from which its kinds of cell are counted, so that one head can name them all."""
+CELL_STATES = 128 + compose.CELL_STATES
 
 
 class _Endless(IterableDataset):
@@ -29,157 +35,72 @@ def stream(make: Callable[[int], Iterator[Any]], seed: int) -> Iterator[Any]:
     return iter(DataLoader(_Endless(make, seed), batch_size=None, num_workers=1, prefetch_factor=4))
 
 
-def maze_boards(rng: random.Random, split: str = "train", loops: float = 0.12) -> Iterator[maze.Board]:
-    """Random boards of a split, a share of them with ``loops``, each as it stands at the start."""
-    while True:
-        yield maze.generate(split, rng.randrange(2**60), style="loops" if rng.random() < loops else None)
+Shares = Mapping[str, float]
+"""Task -> how often its lessons come, in any unit."""
 
 
-def frames_of(board: maze.Board, most: int = 120) -> list[maze.Board]:
-    """A board and all right pictures after it."""
-    frames = [board]
-    while len(frames) < most and (after := maze.next_board(frames[-1])) is not None:
-        frames.append(after)
-    return frames
-
-
-def picture_batches(seed: int, size: int = 32, split: str = "train") -> Iterator[np.ndarray]:
-    """For the VQ: uint8 [size, 128, 128, 3], mazes with and without mistakes, random tiles, doodles."""
+def picture_batches(seed: int, shares: Shares, size: int = 32, split: str = "train") -> Iterator[np.ndarray]:
+    """For the VQ: uint8 [size, 128, 128, 3], pictures of all tasks, right and wrong ones, and doodles ("doodle" in the shares)."""
     rng = random.Random(f"pictures:{split}:{seed}")
-    boards = maze_boards(rng, split)
     while True:
-        yield np.stack([_picture(rng, boards) for _ in range(size)])
+        names = rng.choices(list(shares), list(shares.values()), k=size)
+        yield np.stack([doodle(rng) if name == "doodle" else TASKS[name][0].picture(rng, split) for name in names])
 
 
-def _picture(rng: random.Random, boards: Iterator[maze.Board]) -> np.ndarray:
-    chance = rng.random()
-    if chance < 0.5:
-        return doodle(rng)
-    if chance < 0.65:
-        kinds = np.array(rng.choices(range(8), k=64)).reshape(8, 8)
-        return np.concatenate(np.concatenate(maze.TILES(16)[kinds], 1), 1)
-    return maze.render_cells(rng.choice(frames_of(next(boards))))
-
-
-DEAD_END, CELL_STATES = 8, 9
-
-
-def _moment(rng: random.Random, frames: list[maze.Board]) -> int:
-    """A frame to ask about: any, but half the time one of the greying ones, which need more practice."""
-    greying = [index for index, frame in enumerate(frames) if frame.greying]
-    return rng.choice(greying) if greying and rng.random() < 0.5 else rng.randrange(len(frames))
-
-
-def _states(board: maze.Board) -> np.ndarray:
-    """What every canvas cell holds, dead ends told apart from other floor."""
-    kinds = np.array(maze.canvas_kinds(board))
-    size, at = maze.canvas_cells(board.n), maze.board_offset(board.n)
-    for r, c in maze.dead_ends(board):
-        kinds[(r + at) * size + c + at] = DEAD_END
-    return kinds
-
-
-def _wrong_cells(before: maze.Board, right: maze.Board | None, after: maze.Board) -> np.ndarray:
-    """1 for every cell of ``after`` that is not as the right next board has it."""
-    if maze.judge(before, after).ok or right is None:
-        return np.zeros(maze.canvas_cells(before.n) ** 2, dtype=np.int64)
-    return (np.array(maze.canvas_kinds(after)) != np.array(maze.canvas_kinds(right))).astype(np.int64)
-
-
-def _judging(picture: int, before: maze.Board, after: maze.Board) -> Branch:
-    return Branch(maze.INSTRUCTIONS["judge"], maze.verdict_words(maze.judge(before, after)), shows=(picture,))
-
-
-def understanding_lesson(rng: random.Random, boards: Iterator[maze.Board]) -> Lesson:
-    """One board at one moment: think, judge a right and a wrong next picture, then describe, give the route or answer."""
-    frames = frames_of(next(boards))
-    at = _moment(rng, frames)
-    board, after = frames[at], frames[at + 1] if at + 1 < len(frames) else None
-    branches = [Branch(maze.INSTRUCTIONS["next"], maze.think_words(board), draws=after is not None)]
-    shown = [board]
-    if after is not None:
-        shown += [after, maze.corrupt(rng, board, after)]
-        branches += [_judging(number, board, shown[number]) for number in (1, 2)]
-    chance = rng.random()
-    if chance < 0.15:
-        branches.append(Branch(maze.INSTRUCTIONS["describe"], maze.describe_words(board)))
-    elif chance < 0.35 and maze.route(board):
-        branches.append(Branch(maze.INSTRUCTIONS["route"], maze.route_words(board)))
-    else:
-        moves = rng.choices(list(maze.MOVES), k=rng.randint(1, 26))
-        branches.append(Branch(maze.walked_words(moves), maze.answer_words(moves), alone=True))
-    judged = [np.full(maze.canvas_cells(board.n) ** 2, IGNORED)] + [_wrong_cells(board, after, picture) for picture in shown[1:]]
-    return Lesson(np.stack([maze.render_cells(picture) for picture in shown]), (0,), tuple(branches), np.stack([_states(p) for p in shown]),
-                  np.stack(judged))  # fmt: skip
-
-
-def understanding_lessons(seed: int, split: str = "train") -> Iterator[Lesson]:
-    """Endless lessons for stage 2."""
+def understanding_lessons(seed: int, shares: Shares, split: str = "train", own: Own = Own()) -> Iterator[Lesson]:
+    """Endless lessons for stage 2, a share of them about the model's ``own`` drawings."""
     rng = random.Random(f"understanding:{split}:{seed}")
-    boards = maze_boards(rng, split)
     while True:
-        yield understanding_lesson(rng, boards)
+        name = rng.choices(list(shares), list(shares.values()))[0]
+        lessons, offset = TASKS[name]
+        lesson = own.understanding(rng, name) or lessons.understanding(rng, split)
+        if lesson.states is not None:
+            lesson = replace(lesson, states=np.where(lesson.states == IGNORED, IGNORED, lesson.states + offset))
+        yield lesson
+
+
+def drawing_lessons(seed: int, shares: Shares, editing: bool, split: str = "train", own: Own = Own()) -> Iterator[Lesson]:
+    """Endless lessons for stages 3 (``editing`` off) and 4, where a share puts the model's ``own`` drawings right."""
+    rng = random.Random(f"drawing:{split}:{editing}:{seed}")
+    while True:
+        name = rng.choices(list(shares), list(shares.values()))[0]
+        yield (own.drawing(rng, name) if editing else None) or TASKS[name][0].drawing(rng, split, editing)
 
 
 def batches(lessons: Iterator[Lesson], teacher: Teacher, size: int, forgotten: float = 0.0, seed: int = 0) -> Iterator[Batch]:
     """Endless batches of ``size`` lessons of about one length; the words of a share of them are padded out, for guidance."""
-    rng = random.Random(f"batches:{seed}")
+    rng, waiting = random.Random(f"batches:{seed}"), list[Lesson]()
     while True:
-        for alike in _alike(rng, list(islice(lessons, 6 * size)), size):
+        full, waiting = _alike(rng, [*waiting, *islice(lessons, 8 * size)], size)
+        for alike in full:
             yield teacher.batch(alike, [rng.random() < forgotten for _ in alike])
 
 
 def _length(lesson: Lesson) -> int:
-    return sum(70 * len(branch.shows) + len(branch.ask.split()) + len(branch.reply.split()) for branch in lesson.branches)
+    cells = (lesson.pictures.shape[1] // 16) ** 2
+    return sum((cells + 6) * len(branch.shows) + len(branch.ask.split()) + len(branch.reply.split()) for branch in lesson.branches)
 
 
-def _alike(rng: random.Random, lessons: list[Lesson], size: int) -> list[list[Lesson]]:
-    """Batches of lessons of about one length, so that little is spent on padding; in random order."""
-    lessons = sorted(lessons, key=_length)
-    batches = [lessons[at : at + size] for at in range(0, len(lessons), size)]
-    rng.shuffle(batches)
-    return batches
+def _alike(rng: random.Random, lessons: list[Lesson], size: int) -> tuple[list[list[Lesson]], list[Lesson]]:
+    """Batches of lessons of one size of picture and about one length, in random order, and the lessons that fill no batch.
 
-
-def board_words(board: maze.Board) -> str:
-    """A whole board in words, row by row: from them a board can be drawn without a picture."""
-    names = ("wall", "open", "grey", "trail", "agent", "goal", "done")
-    rows = (f"row {number} {' '.join(names[kind] for kind in row)}" for number, row in enumerate(board.cells, 1))
-    return f"draw board size {board.n} : {' '.join(rows)} ."
-
-
-FREE_THOUGHTS = 0.6
-"""Share of the lessons whose thought is not the right one: what the base saw settles the right picture, so only a picture
-that differs teaches the stack to go by the thought."""
-
-
-def drawing_lesson(rng: random.Random, boards: Iterator[maze.Board], editing: bool) -> Lesson:
-    """One picture to draw: the next one after its thought, a wrong one put right after its verdict, or a board from words.
-
-    ``editing`` gives the source's VQ tokens; without it the picture is drawn from what the base saw and said alone.
+    Larger pictures come in smaller batches. A step on one or two lessons would be all noise: these wait for others of their size.
     """
-    frames = frames_of(next(boards))
-    at = _moment(rng, frames[:-1] or frames)
-    board, after = frames[at], frames[min(at + 1, len(frames) - 1)]
-    chance = rng.random()
-    if chance < (0.04 if editing else 0.2):
-        return Lesson(maze.render_cells(board)[None], (), (Branch(board_words(board), "", draws=True, target=0),))
-    if chance < (0.2 if editing else 0.0) and after != board:
-        wrong = maze.corrupt(rng, board, after)
-        pictures = np.stack([maze.render_cells(picture) for picture in (board, after, wrong)])
-        words = maze.verdict_words(maze.judge(board, wrong))
-        return Lesson(pictures, (0,), (Branch(maze.INSTRUCTIONS["judge"], words, shows=(2,), draws=True, source=2, target=1),))
-    thought = maze.think_words(board)
-    if rng.random() < FREE_THOUGHTS and (other := free_thought(rng, board)) is not None:
-        thought, after = other
-    pictures = np.stack([maze.render_cells(picture) for picture in (board, after)])
-    source = 0 if editing else -1
-    return Lesson(pictures, (0,), (Branch(maze.INSTRUCTIONS["next"], thought, draws=True, source=source, target=1),))
+    batches, left = [], []
+    for alike in same_size(lessons):
+        few = max(1, size * 128**2 // alike[0].pictures.shape[1] ** 2)
+        rng.shuffle(alike)
+        whole = len(alike) // few * few
+        left += alike[whole:]
+        alike = sorted(alike[:whole], key=_length)
+        batches += [alike[at : at + few] for at in range(0, whole, few)]
+    rng.shuffle(batches)
+    return batches, left
 
 
-def drawing_lessons(seed: int, editing: bool, split: str = "train") -> Iterator[Lesson]:
-    """Endless lessons for stages 3 (``editing`` off) and 4."""
-    rng = random.Random(f"drawing:{split}:{editing}:{seed}")
-    boards = maze_boards(rng, split, loops=0.25)
-    while True:
-        yield drawing_lesson(rng, boards, editing)
+def same_size(lessons: Iterable[Lesson]) -> list[list[Lesson]]:
+    """The lessons apart by the size of their pictures, small ones first."""
+    sizes: dict[int, list[Lesson]] = {}
+    for lesson in lessons:
+        sizes.setdefault(lesson.pictures.shape[1], []).append(lesson)
+    return [sizes[side] for side in sorted(sizes)]

@@ -1,7 +1,7 @@
 """Train the embedded model from nothing: ``python -m agents.teach --out DIR [--stage NAME] [--minutes N] [--resume]``.
 
-Four stages, as STAR's task-progressive recipe has them: the VQ; the understanding base, frozen afterwards; the
-stacked layers that draw; drawing and editing tuned together. Every stage can be cut at any moment and resumed.
+The stages of STAR's task-progressive recipe: the VQ; the understanding base, frozen afterwards; the stacked layers
+that draw; drawing and editing tuned together; the diffusion decoder. Every stage can be cut at any moment and resumed.
 Runs on CPU and GPU alike, and under ``accelerate launch`` on several.
 """
 
@@ -12,7 +12,7 @@ import json
 import platform
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ from torch import nn
 
 from agents import lessons, vocabulary
 from agents.tasks import maze
+from agents.teaching import own as own_drawings
+from agents.teaching.decoder_stage import decoder_plan, export_decoder
+from agents.teaching.own import Own
 from unimm.star.config import CONFIGS, StarConfig
 from unimm.star.model import Star, is_base, pictures_to_pixels
 from unimm.star.tokenizer import word_tokenizer
@@ -34,9 +37,9 @@ from unimm.train.drawing import DrawingTrainer, trains_drawing
 from unimm.train.loop import StagePlan, run_stage
 from unimm.train.understanding import UnderstandingTrainer
 from unimm.train.vq import VQTrainer, drop_twins, vq_loss
-from unimm.weights import save_sharded
+from unimm.weights import load_sharded, save_sharded
 
-RECIPE = Path(__file__).parent.parent / "assets" / "star-tiny" / "recipe.json"
+RECIPE = Path(__file__).parent / "teaching" / "recipe.json"
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,12 @@ class Course:
     minutes: float
     rate: float
     batch: int
+    shares: lessons.Shares
+    own: Own = field(default_factory=Own)
 
 
 def vq_plan(course: Course) -> tuple[StagePlan, nn.Module]:
-    held_out = next(lessons.picture_batches(1, 32, "val"))
+    held_out = next(lessons.picture_batches(1, course.shares, 32, "val"))
 
     def examine(trainer: nn.Module, out: Path, step: int) -> dict[str, float]:
         vq = trainer.vq
@@ -67,20 +72,21 @@ def vq_plan(course: Course) -> tuple[StagePlan, nn.Module]:
         return {"psnr": psnr.item(), "same_ids_again": same.item(), "codes_used": len(ids.unique()), "tiles": len(tiles.unique())}
 
     def batches(seed: int) -> Iterator[Any]:
-        return lessons.stream(lambda start: lessons.picture_batches(start, course.batch), seed)
+        return lessons.stream(lambda start: lessons.picture_batches(start, course.shares, course.batch), seed)
 
     return StagePlan("vq", course.minutes, course.rate, vq_loss, batches, examine, examine_every=60), VQTrainer(course.star.pixel_encoder)
 
 
 def understanding_plan(course: Course) -> tuple[StagePlan, nn.Module]:
-    questions = list(islice(lessons.understanding_lessons(1, "val"), 192))
+    questions = list(islice(lessons.understanding_lessons(1, course.shares, "val"), 256))
 
     def examine(trainer: nn.Module, out: Path, step: int) -> dict[str, float]:
         return replies_right(trainer, course.teacher, questions)
 
     def batches(seed: int) -> Iterator[Any]:
         def make(start: int) -> Iterator[Any]:
-            return lessons.batches(lessons.understanding_lessons(start), course.teacher, course.batch, seed=start)
+            asked = lessons.understanding_lessons(start, course.shares, own=course.own)
+            return lessons.batches(asked, course.teacher, course.batch, seed=start)
 
         return lessons.stream(make, seed)
 
@@ -92,14 +98,15 @@ def understanding_plan(course: Course) -> tuple[StagePlan, nn.Module]:
 
 
 def drawing_plan(course: Course, editing: bool) -> tuple[StagePlan, nn.Module]:
-    tasks = list(islice(lessons.drawing_lessons(1, editing, "val"), 128))
+    tasks = list(islice(lessons.drawing_lessons(1, course.shares, editing, "val"), 192))
 
     def examine(trainer: nn.Module, out: Path, step: int) -> dict[str, float]:
         return pictures_right(trainer, course.teacher, tasks, out / f"drawing_{step:06d}.png")
 
     def batches(seed: int) -> Iterator[Any]:
         def make(start: int) -> Iterator[Any]:
-            return lessons.batches(lessons.drawing_lessons(start, editing), course.teacher, course.batch, forgotten=0.1, seed=start)
+            drawn = lessons.drawing_lessons(start, course.shares, editing, own=course.own)
+            return lessons.batches(drawn, course.teacher, course.batch, forgotten=0.1, seed=start)
 
         return lessons.stream(make, seed)
 
@@ -117,25 +124,25 @@ PLANS: dict[str, Callable[[Course], tuple[StagePlan, nn.Module]]] = {
     "understanding": understanding_plan,
     "drawing": lambda course: drawing_plan(course, editing=False),
     "unified": lambda course: drawing_plan(course, editing=True),
+    "decoder": decoder_plan,
 }
 
 
 def replies_right(trainer: nn.Module, teacher: Teacher, questions: list[Lesson]) -> dict[str, float]:
     """Share of replies that are right to the last word, a kind of question; judging splits into right and wrong pictures."""
     hits: dict[str, list[bool]] = defaultdict(list)
-    for at in range(0, len(questions), 32):
-        part = questions[at : at + 32]
+    for part in parts(questions, 32):
         batch = teacher.batch(part)
         said, wanted = trainer.replies(batch), batch.labels
         for row, lesson in enumerate(part):
             for number, branch in enumerate(lesson.branches, 1):
                 here = (batch.segment[row].abs() == number) & (wanted[row] >= 0)
-                right = (said[row] == wanted[row])[here]
-                words = branch.ask.split()
-                kind = "answer" if branch.alone else words[1]
-                if kind == "judge":
-                    kind = f"judge_{branch.reply.split()[0]}"
-                    hits[f"{kind}_verdict"].append(bool(right[0]))
+                right, reply = (said[row] == wanted[row])[here], branch.reply.split()
+                kind = "_".join(branch.ask.split()[:2]) if not branch.ask.startswith("walked") else "maze_answer"
+                if "judge" in kind:
+                    verdict = next(place for place, word in enumerate(reply) if word in ("correct", "wrong"))
+                    kind = f"{kind}_{reply[verdict]}"
+                    hits[f"{kind}_verdict"].append(bool(right[verdict]))
                 hits[kind].append(bool(right.all()))
     return {kind: sum(rows) / len(rows) for kind, rows in sorted(hits.items())}
 
@@ -144,22 +151,29 @@ def pictures_right(trainer: nn.Module, teacher: Teacher, tasks: list[Lesson], sh
     """Share of pictures with every token right, a kind of lesson; leaves a sheet of source, wanted and drawn pictures."""
     hits: dict[str, list[bool]] = defaultdict(list)
     rows = []
-    for at in range(0, len(tasks), 32):
-        part = tasks[at : at + 32]
+    for part in parts(tasks, 32):
         batch = teacher.batch(part)
         logits, wanted, _ = trainer.logits(batch)
         drawn = logits.argmax(-1)
         for row, lesson in enumerate(part):
             branch = lesson.branches[0]
-            kind = "words" if not lesson.shared else "revise" if branch.shows else "next"
-            hits[kind].append(bool((drawn[row] == wanted[row]).all()))
-        if at == 0:
+            task = "maze" if branch.ask.startswith("draw board") else branch.ask.split()[0]
+            kind = "words" if not lesson.shared else "revise" if branch.shows else branch.ask.split()[1]
+            hits[f"{task}_{kind}"].append(bool((drawn[row] == wanted[row]).all()))
+        if len(rows) < 24 and batch.columns == trainer.star.config.grid:
             side = trainer.star.config.grid
-            pictures = to_uint8(trainer.star.pixel_encoder.decode(drawn[:16], (side, side))).numpy()
-            rows = [np.concatenate([lesson.pictures[0], lesson.pictures[lesson.branches[0].target], picture], 1)
-                    for lesson, picture in zip(part, pictures, strict=False)]  # fmt: skip
+            pictures = to_uint8(trainer.star.pixel_encoder.decode(drawn[:8], (side, side))).numpy()
+            rows += [np.concatenate([lesson.pictures[0], lesson.pictures[lesson.branches[0].target], picture], 1)
+                     for lesson, picture in zip(part, pictures, strict=False)]  # fmt: skip
+    rows = rows[: len(rows) // 4 * 4]
     Image.fromarray(rearrange(np.stack(rows), "(a b) h w c -> (a h) (b w) c", a=4)).save(sheet)
     return {kind: sum(rows) / len(rows) for kind, rows in sorted(hits.items())}
+
+
+def parts(items: list[Lesson], most: int) -> Iterator[list[Lesson]]:
+    """The lessons in parts of one picture size each."""
+    for alike in lessons.same_size(items):
+        yield from (alike[at : at + most] for at in range(0, len(alike), most))
 
 
 def carry_over(star: Star, out: Path, stage: str) -> list[str]:
@@ -174,6 +188,12 @@ def carry_over(star: Star, out: Path, stage: str) -> list[str]:
                 drop_twins(star.pixel_encoder.quantize.embedding.weight)
             found.append(earlier)
     return found
+
+
+def begin_with(star: Star, folder: Path) -> list[str]:
+    """Take over base and stack of a finished model; returns what it did not have. The VQ stays untrained."""
+    state = {name: value.float() for name, value in load_sharded(folder).items() if not name.startswith("pixel_encoder.")}
+    return [name for name in star.load_state_dict(state, strict=False).missing_keys if not name.startswith("pixel_encoder.")]
 
 
 def _own_part(stage: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -215,6 +235,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--stage", choices=list(PLANS), action="append", help="train this stage only (may be given several times)")
     parser.add_argument("--minutes", type=float, help="wall-clock budget of each stage trained now, instead of the recipe's")
     parser.add_argument("--resume", action="store_true", help="go on from the stage's checkpoint in --out")
+    parser.add_argument("--begin", type=Path, help="folder of a trained model of this size whose base and stack the training begins with")
     parser.add_argument("--size", choices=list(CONFIGS), default="tiny")
     options = parser.parse_args(arguments)
     recipe, config = json.loads(options.recipe.read_text()), CONFIGS[options.size]
@@ -222,14 +243,19 @@ def main(arguments: list[str] | None = None) -> None:
     torch.manual_seed(recipe["seed"])
     teacher = Teacher(config, word_tokenizer(vocabulary.words()))
     star = Star(config)
+    if options.begin:
+        print(f"begins with {options.begin}, without {begin_with(star, options.begin) or 'nothing'}")
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, {sum(p.numel() for p in star.parameters()) / 1e6:.1f} M parameters")
     for stage in options.stage or list(PLANS):
         print(f"stage {stage}, after {carry_over(star, options.out, stage) or 'nothing'}")
         row = recipe["stages"][stage]
-        course = Course(star, teacher, options.minutes if options.minutes is not None else row["minutes"], row["rate"], row["batch"])
+        minutes = row["minutes"] if options.minutes is None else options.minutes
+        drawn = own_drawings.read((options.out / name for name in row.get("own", ())), row.get("own_share", 0.0))
+        course = Course(star, teacher, minutes, row["rate"], row["batch"], row["shares"], drawn)
         plan, trainer = PLANS[stage](course)
         print(json.dumps(run_stage(plan, trainer, options.out, options.resume, recipe["seed"])))
     export(star, config, teacher, options.out / "model")
+    export_decoder(options.out, options.out / "model")
     (options.out / "model" / "training.json").write_text(json.dumps(history(options.out, recipe), indent=1) + "\n")
 
 

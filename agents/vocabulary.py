@@ -29,10 +29,15 @@ _CHINESE = """迷宫 下一步 判断 描述 路线 答案 正确 错误 死路 
 粉 棕 黑 白 灰 色 一 二 三 四 五 六 两 个 的 在 上面 下面 左边 右边 旁边 画 添加 删除 移动 变成 交换 中点 中线 高 角平分线
 平行 垂直 对角线 半径 边 角 长度 面积 度 等于 多少 连接 作 点 线 没有 有 和 小 大 请 图 把 换成 是 吗 什么 哪里 为什么"""
 
+_MORE = """ask away beneath box boxes clear direct disc discs exchange extra huge i larger little plus pluses shapes take thing things
+tiny violet want elsewhere asked six-sided 六边形 到 所有
+angles areas bases chords cuts diagonals distance equally far goes halves heights its kite makes midpoints nearer product scale"""
+
 
 def words() -> list[str]:
     """All whole words, in the order of their ids."""
     cells = [cell_name((row, column)) for row in range(16) for column in range(16)]
     numbers = [str(number) for number in range(181)]
     task = [word for text in (*maze.FAULTS.values(), *maze.INSTRUCTIONS.values()) for word in text.split()]
-    return [word for text in (_MAZE, " ".join(task), _FIGURES, _SCENES, _GENERAL, _CHINESE) for word in text.split()] + cells + numbers
+    first = [word for text in (_MAZE, " ".join(task), _FIGURES, _SCENES, _GENERAL, _CHINESE) for word in text.split()]
+    return [*first, *cells, *numbers, *_MORE.split()]

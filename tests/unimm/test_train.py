@@ -13,7 +13,10 @@ import torch
 from toy_star import toy_config, toy_star
 
 from agents import lessons, vocabulary
-from agents.tasks import maze
+from agents.tasks import maze, scene
+from agents.tasks.compose_words import planned
+from agents.teaching import compose as compose_lessons
+from agents.teaching import maze as maze_lessons
 from unimm.document import Image
 from unimm.star.model import is_base
 from unimm.star.tokenizer import word_tokenizer
@@ -34,8 +37,10 @@ def shown(pixels: np.ndarray) -> Image:
 
 
 def lesson() -> Lesson:
-    rng = random.Random(2)
-    return lessons.understanding_lesson(rng, lessons.maze_boards(rng))
+    return maze_lessons.understanding(random.Random(2), "train")
+
+
+SHARES = {"maze": 1.0, "compose": 1.0, "geometry": 1.0}
 
 
 def reply_logits(trainer: UnderstandingTrainer, lesson: Lesson, branch: int) -> torch.Tensor:
@@ -77,7 +82,7 @@ def test_drawing_stages_leave_every_understanding_logit(editing: bool, tmp_path:
 
     before, stack = logits(), star.stack.layers[0].mlp.up_proj.weight.clone()
     kept = {name: value.clone() for name, value in star.state_dict().items() if is_base(name) or name.startswith("pixel_encoder.")}
-    batches = lessons.batches(lessons.drawing_lessons(0, editing), TEACHER, size=2)
+    batches = lessons.batches(lessons.drawing_lessons(0, SHARES, editing), TEACHER, size=2)
     trainer = DrawingTrainer(star)
     plan = StagePlan("drawing", 0.01, 1e-2, lambda trainer, batch: trainer(batch), lambda seed: batches, lambda *_: {}, trains_drawing)
     run_stage(plan, trainer, tmp_path)
@@ -101,16 +106,19 @@ def fit(trainer: torch.nn.Module, batch: Batch | torch.Tensor, steps: int, loss=
     return losses
 
 
-def test_every_stage_can_overfit_a_batch() -> None:
-    rng = random.Random(4)
-    boards = lessons.maze_boards(rng)
-    questions = TEACHER.batch([lessons.understanding_lesson(rng, boards) for _ in range(2)])
-    pictures = TEACHER.batch([lessons.drawing_lesson(rng, boards, True) for _ in range(2)])
+@pytest.mark.parametrize("task", SHARES)
+def test_base_and_stack_can_overfit_a_batch(task: str) -> None:
+    rng, taught = random.Random(4), lessons.TASKS[task][0]
+    questions = TEACHER.batch(lessons.same_size([taught.understanding(rng, "train") for _ in range(4)])[0][:2])
+    pictures = TEACHER.batch(lessons.same_size([taught.drawing(rng, "train", True) for _ in range(4)])[0][:2])
     assert falling(fit(UnderstandingTrainer(toy_star()), questions, 15))
     assert falling(fit(DrawingTrainer(toy_star()), pictures, 15))
+
+
+def test_the_vq_can_overfit_a_batch() -> None:
     trainer = VQTrainer(VQModel(toy_config().vq))
     trainer.steps += FREE_STEPS - 60  # 60 steps as a plain autoencoder, then 20 with codes
-    assert falling(fit(trainer, torch.from_numpy(next(lessons.picture_batches(0, 4))), 80, vq_loss))
+    assert falling(fit(trainer, torch.from_numpy(next(lessons.picture_batches(0, {**SHARES, "doodle": 1.0}, 4))), 80, vq_loss))
     assert (trainer.idle < 30).float().mean() > 0.5
 
 
@@ -164,10 +172,9 @@ def test_learning_rate_warms_up_and_falls() -> None:
 
 
 def test_a_lesson_draws_what_its_thought_says_right_or_not() -> None:
-    rng = random.Random(6)
-    boards, free = lessons.maze_boards(rng, loops=0.3), 0
+    rng, free = random.Random(6), 0
     for _ in range(150):
-        lesson = lessons.drawing_lesson(rng, boards, True)
+        lesson = maze_lessons.drawing(rng, "train", True)
         branch = lesson.branches[0]
         if branch.ask != maze.INSTRUCTIONS["next"] or maze.done(branch.reply):
             continue
@@ -177,3 +184,15 @@ def test_a_lesson_draws_what_its_thought_says_right_or_not() -> None:
         assert after == (maze.step(before, move) if move else before.put(dict.fromkeys(greyed, maze.GREY)))
         free += after != maze.next_board(before)
     assert free > 20
+
+
+def test_a_scene_is_drawn_as_its_plan_says() -> None:
+    rng, edits = random.Random(7), 0
+    for _ in range(200):
+        lesson = compose_lessons.drawing(rng, "train", True)
+        branch = lesson.branches[0]
+        before, after = (scene.read(shown(lesson.pictures[number])).scene for number in (branch.source, branch.target))
+        if branch.reply:
+            assert planned(before, branch.reply) == after
+            edits += bool(before.things)
+    assert 60 < edits < 180

@@ -9,6 +9,7 @@ import torch
 from toy_star import toy_config, toy_star
 
 from agents import lessons, vocabulary
+from agents.teaching import maze
 from unimm.errors import BadInput
 from unimm.star.tokenizer import word_tokenizer
 from unimm.train.alignment import TARGETS, Alignment, alignment_loss, drawing_regions, understanding_regions
@@ -21,14 +22,12 @@ TEACHER = Teacher(toy_config(), word_tokenizer(vocabulary.words()))
 
 def questions() -> Batch:
     rng = random.Random(4)
-    boards = lessons.maze_boards(rng)
-    return TEACHER.batch([lessons.understanding_lesson(rng, boards) for _ in range(2)])
+    return TEACHER.batch(lessons.same_size(maze.understanding(rng, "train") for _ in range(8))[0][:2])
 
 
 def pictures(forget: tuple[bool, ...] = (False, False, True)) -> Batch:
     rng = random.Random(4)
-    boards = lessons.maze_boards(rng)
-    return TEACHER.batch([lessons.drawing_lesson(rng, boards, True) for _ in forget], forget)
+    return TEACHER.batch(lessons.same_size(maze.drawing(rng, "train", True) for _ in range(8))[0][: len(forget)], forget)
 
 
 def test_rows_and_columns_of_a_drawing() -> None:

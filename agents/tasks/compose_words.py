@@ -1,0 +1,110 @@
+"""Scenes in words: plans, descriptions and verdicts as the model says them, and how what it says is read again."""
+
+from __future__ import annotations
+
+import re
+
+from agents.tasks.compose_asks import Ask
+from agents.tasks.compose_rules import FAULTS, Request, Verdict, matched
+from agents.tasks.maze_words import cell_at, cell_name
+from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, Slot, Thing
+
+INSTRUCTIONS: dict[str, str] = {
+    "next": "compose next :",
+    "judge": "compose judge :",
+    "describe": "compose describe",
+    "direct": "compose direct :",
+    "ask": "compose ask :",
+}
+DONE = "all there . done ."
+_KINDS = {words: kind for kind, words in FAULTS.items()}
+_THING = re.compile(rf"({'|'.join(COLOURS)}) ({'|'.join(SHAPES)}) ({'|'.join(SIZES)}) ([a-d][1-4])")
+_PLAN = re.compile(r"\bplan : (?P<ops>[^.]*)\.")
+_VERDICT = re.compile(rf"\b(?:(?P<ok>correct)|wrong \. (?P<fault>{'|'.join(FAULTS.values())})(?: at (?P<slot>[a-d][1-4]))?) \.")
+
+
+def things_words(scene: Scene) -> str:
+    """All things in reading order; "none" for an empty sheet."""
+    return " , ".join(thing.words for thing in scene.things) or "none"
+
+
+def describe_words(scene: Scene) -> str:
+    return f"{things_words(scene)} ."
+
+
+def plan_words(before: Scene, after: Scene, ask: Ask | None = None) -> str:
+    """What has to be drawn and cleared to get from one scene to another: in the order in which ``ask`` names things or in reading order."""
+    things = after.things
+    if isinstance(ask, Request):
+        needs = matched(ask, after)
+        things = tuple(things[index] for index in sorted(range(len(things)), key=lambda index: needs.get(index, len(things))))
+    made = [thing.words for thing in things if before.at(thing.slot) != thing]
+    cleared = [f"clear {cell_name(thing.slot)}" for thing in before.things if after.at(thing.slot) is None]
+    return f"plan : {' , '.join(made + cleared) or 'none'} ."
+
+
+def think_words(before: Scene, after: Scene | None, ask: Ask | None = None) -> str:
+    """The thought before a picture: what is there already, then the plan; None for ``after`` says that nothing is left to draw."""
+    seen = f"see : {things_words(before)} . " if before.things else ""
+    return seen + (DONE if after is None else plan_words(before, after, ask))
+
+
+def planned(before: Scene, text: str) -> Scene | None:
+    """The scene that a plan asks for; None where the words hold no plan."""
+    match = _PLAN.search(" ".join(text.lower().split()))
+    if match is None:
+        return None
+    scene = before
+    for op in match["ops"].split(","):
+        if op.split()[:1] == ["clear"] and (slot := _slot(op.split()[-1])):
+            scene = scene.without(slot)
+        elif thing := _THING.search(op):
+            slot = _slot(thing[4])
+            scene = scene.put(Thing(slot, thing[2], thing[1], thing[3])) if slot else scene
+    return scene
+
+
+def _slot(name: str) -> Slot | None:
+    cell = cell_at(name)
+    return cell if cell and max(cell) < SIDE else None
+
+
+def done(thought: str) -> bool:
+    """Whether a thought decides that nothing is left to draw."""
+    return re.search(r"\bdone\b", thought) is not None
+
+
+def verdict_words(verdict: Verdict, seen: Scene | None = None, repaired: Scene | None = None) -> str:
+    """The verdict as the model gives it: what it sees, clause by clause what holds, the verdict, and the plan of the repair."""
+    words = [f"see : {things_words(seen)} ."] if seen is not None else []
+    words += [f"check : {' , '.join(verdict.checks)} ."] if verdict.checks else []
+    if verdict.ok:
+        return " ".join((*words, "correct ."))
+    place = f" at {cell_name(verdict.where)}" if verdict.where is not None else ""
+    words.append(f"wrong . {FAULTS[verdict.fault or 'unreadable']}{place} .")
+    return " ".join((*words, plan_words(seen, repaired) if seen is not None and repaired is not None else "")).strip()
+
+
+def parse_verdict(text: str) -> tuple[bool, str | None, Slot | None]:
+    """(ok, kind of fault, slot); words that are no verdict count as wrong without a named fault."""
+    match = _VERDICT.search(" ".join(text.lower().split()))
+    if match is None:
+        return False, None, None
+    return (True, None, None) if match["ok"] else (False, _KINDS[match["fault"]], _slot(match["slot"]) if match["slot"] else None)
+
+
+def parse_things(text: str) -> Scene | None:
+    """The scene that a description names; None where it names a slot twice."""
+    try:
+        return Scene.of(Thing(_slot(slot) or (0, 0), shape, colour, size) for colour, shape, size, slot in _THING.findall(text))
+    except ValueError:
+        return None
+
+
+def asked(question: str, words: str) -> str:
+    """The instruction for a question about a request in words."""
+    return f"{INSTRUCTIONS[question]} {words}"
+
+
+__all__ = ["DONE", "INSTRUCTIONS", "Ask", "asked", "describe_words", "done", "parse_things", "parse_verdict", "plan_words", "planned",
+           "things_words", "think_words", "verdict_words"]  # fmt: skip

@@ -1,0 +1,84 @@
+"""Pixels of a geometry sheet to its structure: marks and lines drawn in, and whether the given figure is still there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from agents.tasks.figure import Figure, Point, Segment, Sheet, Square
+from agents.tasks.geometry_finder import best_letter, find_figure
+from agents.tasks.geometry_pictures import INK_PX, LINE_PX, MARK_PX, dot_stain, render
+from agents.tasks.geometry_strokes import Covers, broken, by_square, covers, explained, find_lines, find_marks, smoothed, widened
+from unimm.document import Image
+
+STRAY_PX = 24.0
+"""Pixels of a square that may have a colour that no line or mark explains."""
+DAMAGE_PX = 24.0
+"""Pixels of a square whose ink may differ from the figure's, more where there is much ink."""
+_DAMAGE_SHARE = 0.3
+_BESIDE_PX = 6.0  # colour this near to a line or mark belongs to it
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a picture shows. ``sheet`` is None where it is no geometry sheet at all (not square, tiny, no figure in it).
+
+    ``unclear`` are the squares in which the given figure is damaged or a colour is left that nothing explains, the worst first;
+    ``stray`` says whether there is such colour.
+    """
+
+    sheet: Sheet | None
+    unclear: tuple[Square, ...] = ()
+    stray: bool = False
+
+
+def read(image: Image, figure: Figure | None = None) -> Reading:
+    """Read a drawn sheet of a known figure; without ``figure`` that is read from the pixels as well."""
+    seen = covers(image)
+    if seen is None:
+        return Reading(None)
+    lines = find_lines(seen.orange, LINE_PX)
+    marks = find_marks(seen.orange, lines)
+    figure = figure or find_figure(seen, {*marks, *(end for line in lines for end in line)})
+    stray = _stray(seen, lines, marks)
+    if figure is None:
+        return Reading(None, _worst(stray), bool(stray.any()))
+    return Reading(Sheet(figure, marks, lines), _worst(stray + _damage(seen, figure)), bool(stray.any()))
+
+
+def _worst(badness: np.ndarray) -> tuple[Square, ...]:
+    """Squares of positive badness [8, 8], the worst first."""
+    order = sorted((-badness[r, c], int(r), int(c)) for r, c in np.argwhere(badness > 0))
+    return tuple((r, c) for _, r, c in order)
+
+
+def _stray(seen: Covers, lines: frozenset[Segment], marks: frozenset[Point]) -> np.ndarray:
+    """Pixels of unexplained colour in every square, 0 where there are few: [8, 8]."""
+    known = explained(lines, LINE_PX + 2 * _BESIDE_PX).ravel()
+    for mark in marks:
+        known[dot_stain(mark, MARK_PX + _BESIDE_PX)[0]] = True
+    loose = (smoothed(seen.orange, 3) > 0.4) & ~known.reshape(seen.orange.shape) | seen.foreign
+    counts = by_square(loose)
+    return np.where(counts > STRAY_PX, counts, 0)
+
+
+@lru_cache(256)
+def _figure_covers(figure: Figure) -> Covers:
+    seen = covers(render(Sheet(figure)))
+    assert seen is not None
+    return seen
+
+
+def _damage(seen: Covers, figure: Figure) -> np.ndarray:
+    """How many pixels of ink are wrong in every square, 0 where they are few: [8, 8]. What orange covers is not looked at."""
+    given, clear = _figure_covers(figure).ink, ~seen.over_figure
+    wrong = by_square(np.abs(smoothed(seen.ink, 5) - smoothed(given, 5)) * clear)
+    damage = np.where(wrong > DAMAGE_PX + _DAMAGE_SHARE * by_square(given * clear), wrong, 0)
+    near = widened(smoothed(seen.ink, 3) > 0.25, 3) | seen.over_figure
+    damage = np.maximum(damage, INK_PX * broken(near, figure.sides, figure.circle))
+    for letter, (r, c) in figure.letters:
+        if best_letter(seen, (r, c), letter) != letter:
+            damage[r, c] += DAMAGE_PX
+    return damage

@@ -1,0 +1,174 @@
+"""Geometry in words: what the model is trained to say, and how what it says is read again."""
+
+from __future__ import annotations
+
+import random
+import re
+
+from agents.tasks.figure import SIDE, Figure, Point, Segment, Sheet, point_at, point_name, segment
+from agents.tasks.geometry_rules import FAULTS, Verdict
+from agents.tasks.geometry_steps import Question, Step, apply, next_step
+
+INSTRUCTIONS: dict[str, str] = {
+    "next": "geometry next",
+    "judge": "geometry judge",
+    "answer": "geometry answer",
+    "direct": "geometry direct",
+    "describe": "geometry describe",
+}
+_KINDS = {words: kind for kind, words in FAULTS.items()}
+_WRONG = re.compile(r"wrong \. (?P<fault>[a-z ]+?)(?: at (?P<point>[a-g][1-7]))? \.")
+_STEP = re.compile(r"\b(?:mark (?P<p>[a-p]\d{1,2})|connect (?P<q>[a-p]\d{1,2}) to (?P<r>[a-p]\d{1,2}))\b")
+_READ = re.compile(r"\b([A-Z]) ([a-p]\d{1,2})\b")
+_ANSWER = re.compile(r"answer : (\S+)")
+
+
+def ask_words(what: str, question: Question) -> str:
+    """The request in words: ``what`` is a key of INSTRUCTIONS."""
+    return INSTRUCTIONS[what] if what == "describe" else f"{INSTRUCTIONS[what]} : {question.words}"
+
+
+def describe_words(figure: Figure) -> str:
+    """Where the lettered points are."""
+    return " ".join(f"{letter} {point_name(point)} ." for letter, point in figure.points)
+
+
+def step_words(step: Step | None) -> str:
+    """What is to be drawn, without the reason."""
+    if step is None:
+        return "done ."
+    return f"mark {point_name(step.p)} ." if step.q is None else f"connect {point_name(step.p)} to {point_name(step.q)} ."
+
+
+def think_words(question: Question, sheet: Sheet) -> str:
+    """The right thought before the next picture; "done" where nothing is left to draw."""
+    return thought_words(question.figure, next_step(question, sheet))
+
+
+def thought_words(figure: Figure, step: Step | None) -> str:
+    """The reading of the figure, why, and what to draw."""
+    why = f"{step.why} . " if step and step.why else ""
+    return f"{describe_words(figure)} {why}{step_words(step)}"
+
+
+def parse_step(text: str) -> Step | None:
+    """The step that a thought decides on (the last one that it names); None where it names none on the paper."""
+    found = list(_STEP.finditer(" ".join(text.split())))
+    if not found:
+        return None
+    names = [found[-1][group] for group in ("p", "q", "r") if found[-1][group]]
+    points = [point_at(name) for name in names]
+    if any(point is None for point in points) or (len(points) == 2 and points[0] == points[1]):
+        return None
+    return Step("mark", points[0]) if len(points) == 1 else Step("connect", *points)  # type: ignore[arg-type]
+
+
+def done(text: str) -> bool:
+    """Whether a thought decides that nothing is left to draw."""
+    return re.search(r"\bdone\b", text) is not None and parse_step(text) is None
+
+
+def parse_reading(text: str) -> dict[str, Point]:
+    """Letters and the points at which a thought or a description sees them."""
+    return {letter: point for letter, name in _READ.findall(text) if (point := point_at(name)) is not None}
+
+
+def answer_words(question: Question) -> str:
+    return f"answer : {question.answer} . because {question.reason} ."
+
+
+def direct_words(question: Question) -> str:
+    return f"answer : {question.answer} ."
+
+
+def parse_answer(text: str) -> str | None:
+    """The answer without its reason; None where the text gives none."""
+    match = _ANSWER.search(text)
+    return match[1] if match else None
+
+
+def verdict_words(verdict: Verdict) -> str:
+    if verdict.ok:
+        return "correct ."
+    place = f" at {point_name(verdict.where)}" if verdict.where is not None else ""
+    return f"wrong . {FAULTS[verdict.fault or 'unreadable']}{place} ."
+
+
+def judged_words(due: Step | None, before: Sheet, after: Sheet | None, verdict: Verdict) -> str:
+    """The whole verdict as the model gives it: the reading of the figure, what should be drawn, what was, and whether that is right."""
+    should = step_words(due).removesuffix(" .") if due else "none"
+    seen = "none" if after is None else " , ".join(_new(due, before, after)) or "none"
+    return f"{describe_words(before.figure)} should : {should} . see : {seen} . {verdict_words(verdict)}"
+
+
+def _new(due: Step | None, before: Sheet, after: Sheet) -> list[str]:
+    """What one sheet shows and the one before does not; a line that is due is named the way round that it is due."""
+    marks = [Step("mark", point) for point in sorted(after.marks - before.marks)]
+    lines = [Step("connect", *line) for line in sorted(after.lines - before.lines)]
+    steps = [due if due and due.q and step.q and segment(due.p, due.q) == segment(step.p, step.q) else step for step in (*marks, *lines)]
+    return [step_words(step).removesuffix(" .") for step in steps]
+
+
+def parse_verdict(text: str) -> tuple[bool, str | None, Point | None]:
+    """(ok, kind of fault, point) of a verdict in words; words that are no verdict count as wrong without a named fault."""
+    text = " ".join(text.lower().split())
+    if re.search(r"\bcorrect \.", text):
+        return True, None, None
+    match = _WRONG.search(text)
+    if match is None:
+        return False, None, None
+    return False, _KINDS.get(match["fault"]), point_at(match["point"]) if match["point"] else None
+
+
+_LATTICE = tuple((row, column) for row in range(1, SIDE) for column in range(1, SIDE))
+
+
+def free_thought(rng: random.Random, question: Question, sheet: Sheet) -> tuple[str, Sheet]:
+    """A thought that decides on something else than the right step, and the sheet that it asks for."""
+    right = next_step(question, sheet)
+    while True:
+        step = free_step(rng, sheet, right)
+        after = apply(sheet, step)
+        if after != sheet and (right is None or after != apply(sheet, right)):
+            return thought_words(question.figure, step), after
+
+
+def free_step(rng: random.Random, sheet: Sheet, right: Step | None = None) -> Step:
+    """Any step that leaves a trace: a mark off the vertices, or a line that lies on no side and no other line.
+
+    Half of them are near what is ``right``, which also lends its reason.
+    """
+    why = right.why if right else "try another line"
+    taken = {*sheet.figure.at.values(), *sheet.marks}
+    kind = right.act if right and rng.random() < 0.7 else rng.choice(("mark", "connect"))
+    near = right is not None and rng.random() < 0.5
+    while True:
+        if kind == "mark":
+            p = rng.choice(_beside(right.p) if near and right else _LATTICE)
+            if p not in taken:
+                return Step("mark", p, None, why)
+            near = False
+            continue
+        ends = _line(rng, sorted(taken), right if near else None)
+        if ends[0] != ends[1] and not any(overlap(segment(*ends), other) for other in (*sheet.figure.sides, *sheet.lines)):
+            return Step("connect", *ends, why)
+        near = near and rng.random() < 0.5
+
+
+def _line(rng: random.Random, taken: list[Point], right: Step | None) -> tuple[Point, Point]:
+    if right is not None and right.q is not None:
+        kept = rng.choice((right.p, right.q))
+        return kept, rng.choice(_beside(right.q if kept == right.p else right.p))
+    return rng.choice(taken), rng.choice(taken if rng.random() < 0.5 else _LATTICE)
+
+
+def _beside(point: Point) -> list[Point]:
+    return [other for other in _LATTICE if other != point and max(abs(other[0] - point[0]), abs(other[1] - point[1])) <= 1]
+
+
+def overlap(one: Segment, other: Segment) -> bool:
+    """Whether two segments have more than a point in common."""
+    (p, q), (r, s) = one, other
+    if any((q[0] - p[0]) * (end[1] - p[1]) != (q[1] - p[1]) * (end[0] - p[0]) for end in (r, s)):
+        return False
+    return max(p, r) < min(q, s)

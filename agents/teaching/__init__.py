@@ -1,0 +1,1 @@
+"""Lessons of each task: what the embedded model is trained on."""

@@ -1,0 +1,121 @@
+"""Lessons about scenes: planning, drawing, looking again and putting right."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+
+from agents.tasks.compose_asks import Ask, judged, mend, random_ask, random_scene, solved
+from agents.tasks.compose_edits import Edit
+from agents.tasks.compose_mistakes import corrupt
+from agents.tasks.compose_phrases import PLURALS, phrase
+from agents.tasks.compose_rules import Kind, Verdict
+from agents.tasks.compose_words import INSTRUCTIONS, asked, describe_words, think_words, verdict_words
+from agents.tasks.maze_words import cell_name
+from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, canvas
+from unimm.train.data import Branch, Lesson
+
+CELL_STATES = 1 + len(SHAPES) * len(COLOURS) * len(SIZES)
+"""What a token can belong to: nothing, or one of all things."""
+
+
+def picture(rng: random.Random, split: str) -> np.ndarray:
+    """A random scene, full ones more often than requests have them: uint8 [128, 128, 3]."""
+    return canvas(random_scene(rng, 3, 16))
+
+
+def _states(scene: Scene) -> np.ndarray:
+    """What every token shows, [64]."""
+    slots = np.zeros((SIDE, SIDE), np.int64)
+    for thing in scene.things:
+        slots[thing.slot] = 1 + (SHAPES.index(thing.shape) * len(COLOURS) + list(COLOURS).index(thing.colour)) * 2 + SIZES.index(thing.size)
+    return slots.repeat(2, 0).repeat(2, 1).flatten()
+
+
+def _faults(right: Scene | None, after: Scene) -> np.ndarray:
+    """1 for every token that is not as the nearest right scene has it, [64]."""
+    wrong = np.array([[right is not None and right.at((r, c)) != after.at((r, c)) for c in range(SIDE)] for r in range(SIDE)], np.int64)
+    return wrong.repeat(2, 0).repeat(2, 1).flatten()
+
+
+def _verdict(rng: random.Random, ask: Ask, before: Scene, after: Scene) -> tuple[Verdict, Scene | None, str]:
+    verdict = judged(ask, before, after)
+    right = after if verdict.ok else mend(rng, ask, before, after)
+    return verdict, right, verdict_words(verdict, after, right)
+
+
+def _question(rng: random.Random, scene: Scene) -> tuple[str, str]:
+    """The instruction to answer a question about a scene, and the answer."""
+    thing = rng.choice(scene.things) if scene.things and rng.random() < 0.7 else None
+    shape = rng.choice((thing.shape if thing else rng.choice(SHAPES), None))
+    colour = rng.choice((thing.colour if thing else rng.choice(list(COLOURS)), None)) if shape else (thing.colour if thing else "red")
+    if rng.random() < 0.6 or thing is None:
+        kind = Kind(shape, colour)
+        name = " ".join(filter(None, (colour, PLURALS[shape or "shape"])))
+        return asked("ask", f"how many {name} ?"), f"{sum(kind.fits(other) for other in scene.things)} ."
+    return asked("ask", f"what is at {cell_name(thing.slot)} ?"), f"{thing.colour} {thing.shape} {thing.size} ."
+
+
+def _asked(rng: random.Random, split: str) -> tuple[Ask, Scene, Scene]:
+    """What is asked for, the scene before and a right one after it."""
+    while True:
+        ask, before = random_ask(rng, split)
+        if (after := solved(rng, ask, before)) is not None:
+            return ask, before, after
+
+
+def understanding(rng: random.Random, split: str) -> Lesson:
+    """One request or edit: plan, judge a right or a wrong picture, describe one or answer about it."""
+    ask, before, after = _asked(rng, split)
+    words = phrase(rng, ask)
+    if isinstance(ask, Edit) or rng.random() < 0.93:
+        branches = [Branch(asked("next", words), think_words(before, after, ask), draws=True)]
+    else:
+        before, branches = after, [Branch(asked("next", words), think_words(before, None))]
+    shown = corrupt(rng, ask, before, after) if rng.random() < 0.6 else after
+    _, right, said = _verdict(rng, ask, before, shown)
+    branches.append(Branch(asked("judge", words), said, shows=(1,)))
+    if before.things or rng.random() < 0.1:  # a blank sheet has little to say, and showing the other one again costs much
+        question, reply = (INSTRUCTIONS["describe"], describe_words(before)) if rng.random() < 0.4 else _question(rng, before)
+        branches.append(Branch(question, reply))
+    faults = np.stack([np.full(4 * SIDE * SIDE, -100), _faults(right, shown)])
+    return Lesson(np.stack([canvas(before), canvas(shown)]), (0,), tuple(branches), np.stack([_states(before), _states(shown)]), faults)
+
+
+FREE_PLANS = 0.4
+"""Share of the lessons whose plan has nothing to do with the request: the picture has to follow the plan."""
+
+
+def drawing(rng: random.Random, split: str, editing: bool) -> Lesson:
+    """One scene to draw: after its plan, after a verdict with the plan of a repair, or at once from the request."""
+    ask, before, after = _asked(rng, split)
+    words, chance = phrase(rng, ask), rng.random()
+    source = 0 if editing else -1
+    if chance < 0.08 and isinstance(ask, Edit) is False:
+        return Lesson(
+            np.stack([canvas(before), canvas(after)]), (0,), (Branch(asked("direct", words), "", draws=True, source=source, target=1),)
+        )
+    if chance < 0.3:
+        wrong = corrupt(rng, ask, before, after)
+        _, right, said = _verdict(rng, ask, before, wrong)
+        pictures = np.stack([canvas(scene) for scene in (before, right or after, wrong)])
+        branch = Branch(asked("judge", words), said, shows=(2,), draws=True, source=2 if editing else -1, target=1)
+        return Lesson(pictures, (0,), (branch,))
+    plan = think_words(before, after, ask)
+    if rng.random() < FREE_PLANS:
+        before = before if rng.random() < 0.5 else random_scene(rng)
+        after = _redone(rng, before)
+        plan = think_words(before, after)
+    branch = Branch(asked("next", words), plan, draws=True, source=source, target=1)
+    return Lesson(np.stack([canvas(before), canvas(after)]), (0,), (branch,))
+
+
+def _redone(rng: random.Random, scene: Scene) -> Scene:
+    """A scene with some slots cleared and some filled anew."""
+    while True:
+        target = random_scene(rng, 1)
+        keep = [thing for thing in scene.things if rng.random() < 0.6]
+        after = Scene.of(keep).put(*(thing for thing in target.things if rng.random() < (0.5 if scene.things else 1.0)))
+        if after != scene:
+            return after

@@ -1,0 +1,143 @@
+"""Lessons about geometry: figures at every moment of their construction, right and wrong."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+from einops import reduce
+
+from agents.tasks import geometry_words as words
+from agents.tasks.figure import SIDE, Point, Sheet
+from agents.tasks.geometry_mistakes import corrupt
+from agents.tasks.geometry_pictures import canvas
+from agents.tasks.geometry_questions import generate
+from agents.tasks.geometry_rules import judge
+from agents.tasks.geometry_steps import Question, apply, next_step
+from unimm.train.data import IGNORED, Branch, Lesson
+
+MARKED, MARKED_END, LINE_END, ON_LINE, ON_SIDE, ON_CIRCLE = range(10, 16)
+VERTEX_LETTERS = "ABCDEFGHO"
+"""A vertex is labelled by its letter's place in this, from 1; with a drawn line that ends there by 20 more, with a mark by 40 more."""
+STATES = 80
+"""Labels of a token are below this."""
+FREE_THOUGHTS = 0.6
+"""Share of the drawing lessons whose thought is not the right one: the drawing has to go by the thought."""
+REVISIONS = 0.18
+"""Share of the editing lessons that put a wrong picture right after its verdict."""
+
+
+def picture(rng: random.Random, split: str = "train") -> np.ndarray:
+    """A sheet at any moment for the VQ, uint8 [128, 128, 3]: as it should be, with a mistake, or with marks and lines anywhere."""
+    question = generate(split, rng)
+    sheets = question.sheets
+    at = rng.randrange(len(sheets))
+    chance = rng.random()
+    if chance < 0.25:
+        return canvas(corrupt(rng, sheets[at], sheets[at + 1] if at + 1 < len(sheets) else None))
+    sheet = sheets[at]
+    if chance < 0.65:
+        for _ in range(rng.randint(1, 4)):
+            sheet = apply(sheet, words.free_step(rng, sheet))
+    return canvas(sheet)
+
+
+def _along(p: Point, q: Point) -> list[Point]:
+    """The lattice points on a segment, its ends included."""
+    steps = int(np.gcd(q[0] - p[0], q[1] - p[1]))
+    return [(p[0] + (q[0] - p[0]) * k // steps, p[1] + (q[1] - p[1]) * k // steps) for k in range(steps + 1)]
+
+
+def states(sheet: Sheet) -> np.ndarray:
+    """What stands at the lower right corner of every token, [64]; 0 for nothing."""
+    labels = np.zeros((SIDE + 1, SIDE + 1), dtype=np.int64)
+    figure = sheet.figure
+    if figure.circle is not None:
+        (row, column), radius = figure.circle
+        for down, right in ((radius, 0), (-radius, 0), (0, radius), (0, -radius)):
+            labels[row + down, column + right] = ON_CIRCLE
+    for segments, label in ((figure.sides, ON_SIDE), (sheet.lines, ON_LINE)):
+        for point in (point for ends in segments for point in _along(*ends)):
+            labels[point] = label
+    ends = {end for line in sheet.lines for end in line}
+    for point in ends | sheet.marks:
+        labels[point] = LINE_END if point not in sheet.marks else MARKED_END if point in ends else MARKED
+    for letter, point in figure.points:
+        labels[point] = 1 + VERTEX_LETTERS.index(letter) + 20 * (point in ends) + 40 * (point in sheet.marks)
+    return labels[1:, 1:].ravel()
+
+
+def wrong_tokens(right: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """1 for every token in which two pictures differ, [64]."""
+    return reduce((right != drawn).astype(np.int64), "(r y) (c x) rgb -> (r c)", "max", r=SIDE, c=SIDE)
+
+
+def understanding(rng: random.Random, split: str = "train") -> Lesson:
+    """One sheet at one moment: think, judge a right or a wrong next picture, and describe or answer."""
+    question = generate(split, rng)
+    sheets = question.sheets
+    if rng.random() < 0.33:
+        return _finished(rng, question)
+    at = rng.randrange(len(sheets) - 1)
+    before, right = sheets[at], sheets[at + 1]
+    wrong = rng.random() < 0.6
+    shown = [before, corrupt(rng, before, right) if wrong else right]
+    branches = [
+        Branch(words.ask_words("next", question), words.think_words(question, before), draws=True),
+        _judging(question, 1, before, right, shown[1]),
+    ]
+    if at == len(sheets) - 2 and not wrong and rng.random() < 0.3:
+        branches.append(Branch(words.ask_words("answer", question), words.answer_words(question), shows=(1,), alone=True))
+    elif at == 0 and rng.random() < 0.4:
+        branches.append(Branch(words.ask_words("direct", question), words.direct_words(question)))
+    else:
+        branches.append(Branch(words.ask_words("describe", question), words.describe_words(question.figure)))
+    pictures = np.stack([canvas(sheet) for sheet in shown])
+    faults = np.stack([np.full(SIDE * SIDE, IGNORED), wrong_tokens(canvas(right), pictures[1])])
+    return Lesson(pictures, (0,), tuple(branches), np.stack([states(sheet) for sheet in shown]), faults)
+
+
+def _finished(rng: random.Random, question: Question) -> Lesson:
+    """The moment when nothing is left to draw: say so, take a further change for wrong, and answer."""
+    final = question.sheets[-1]
+    glance = rng.random() < 0.5
+    shown = [final, question.start if glance else corrupt(rng, final, None)]
+    branches = [
+        Branch(words.ask_words("next", question), words.think_words(question, final)),
+        Branch(words.ask_words("answer", question), words.answer_words(question)),
+    ]
+    if glance:
+        branches.append(Branch(words.ask_words("direct", question), words.direct_words(question), shows=(1,), alone=True))
+    else:
+        branches.append(_judging(question, 1, final, None, shown[1]))
+    pictures = np.stack([canvas(sheet) for sheet in shown])
+    nothing = np.full(SIDE * SIDE, IGNORED)
+    faults = np.stack([nothing, nothing if glance else wrong_tokens(pictures[0], pictures[1])])
+    return Lesson(pictures, (0,), tuple(branches), np.stack([states(sheet) for sheet in shown]), faults)
+
+
+def _judging(question: Question, number: int, before: Sheet, right: Sheet | None, after: Sheet) -> Branch:
+    due = next_step(question, before)
+    said = words.judged_words(due, before, after, judge(before, right, after))
+    return Branch(words.ask_words("judge", question), said, shows=(number,))
+
+
+def drawing(rng: random.Random, split: str = "train", editing: bool = True) -> Lesson:
+    """One picture to draw: the next one after its thought, or a wrong one put right after its verdict.
+
+    ``editing`` gives the source's VQ tokens; without it the picture is drawn from what the base saw and said alone.
+    """
+    question = generate(split, rng)
+    sheets = question.sheets
+    at = rng.randrange(len(sheets) - 1)
+    before, after = sheets[at], sheets[at + 1]
+    if editing and rng.random() < REVISIONS:
+        wrong = corrupt(rng, before, after)
+        branch = replace(_judging(question, 2, before, after, wrong), draws=True, source=2, target=1)
+        return Lesson(np.stack([canvas(sheet) for sheet in (before, after, wrong)]), (0,), (branch,))
+    thought = words.think_words(question, before)
+    if rng.random() < FREE_THOUGHTS:
+        thought, after = words.free_thought(rng, question, before)
+    branch = Branch(words.ask_words("next", question), thought, draws=True, source=0 if editing else -1, target=1)
+    return Lesson(np.stack([canvas(sheet) for sheet in (before, after)]), (0,), (branch,))

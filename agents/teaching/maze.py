@@ -1,0 +1,129 @@
+"""Lessons about mazes: what to grey, where to go, whether a picture is right, and drawing it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+
+from agents.tasks import maze
+from agents.tasks.maze_thoughts import free_thought
+from unimm.train.data import IGNORED, Branch, Lesson
+
+
+def picture(rng: random.Random, split: str) -> np.ndarray:
+    """A board at a random moment, or random tiles: uint8 [128, 128, 3]."""
+    if rng.random() < 0.5:
+        kinds = np.array(rng.choices(range(8), k=64)).reshape(8, 8)
+        return np.concatenate(np.concatenate(maze.TILES(16)[kinds], 1), 1)
+    return maze.render_cells(rng.choice(frames_of(next(maze_boards(rng, split, large=0.0)))))
+
+
+LARGE = 0.06
+"""Share of boards of 9 to 12 cells a side; they need the larger canvas and cost several times as much."""
+
+
+def maze_boards(rng: random.Random, split: str = "train", loops: float = 0.12, large: float = LARGE) -> Iterator[maze.Board]:
+    """Random boards of a split, a share of them with ``loops``, each as it stands at the start."""
+    while True:
+        n = rng.choice((10, 11, 12, 12)) if rng.random() < large else None
+        yield maze.generate(split, rng.randrange(2**60), n, style="loops" if rng.random() < loops else None)
+
+
+def frames_of(board: maze.Board, most: int = 120) -> list[maze.Board]:
+    """A board and all right pictures after it."""
+    frames = [board]
+    while len(frames) < most and (after := maze.next_board(frames[-1])) is not None:
+        frames.append(after)
+    return frames
+
+
+DEAD_END, CELL_STATES = 8, 9
+
+
+def _moment(rng: random.Random, frames: list[maze.Board]) -> int:
+    """A frame to ask about: any, but half the time one of the greying ones, which need more practice."""
+    greying = [index for index, frame in enumerate(frames) if frame.greying]
+    return rng.choice(greying) if greying and rng.random() < 0.5 else rng.randrange(len(frames))
+
+
+def _states(board: maze.Board) -> np.ndarray:
+    """What every canvas cell holds, dead ends told apart from other floor."""
+    kinds = np.array(maze.canvas_kinds(board))
+    size, at = maze.canvas_cells(board.n), maze.board_offset(board.n)
+    for r, c in maze.dead_ends(board):
+        kinds[(r + at) * size + c + at] = DEAD_END
+    return kinds
+
+
+def _wrong_cells(before: maze.Board, right: maze.Board | None, after: maze.Board) -> np.ndarray:
+    """1 for every cell of ``after`` that is not as the right next board has it."""
+    if maze.judge(before, after).ok or right is None:
+        return np.zeros(maze.canvas_cells(before.n) ** 2, dtype=np.int64)
+    return (np.array(maze.canvas_kinds(after)) != np.array(maze.canvas_kinds(right))).astype(np.int64)
+
+
+def _judging(picture: int, before: maze.Board, after: maze.Board) -> Branch:
+    return Branch(maze.INSTRUCTIONS["judge"], maze.verdict_words(maze.judge(before, after)), shows=(picture,))
+
+
+def understanding(rng: random.Random, split: str) -> Lesson:
+    """One board at one moment: think, judge a right and a wrong next picture, then describe, give the route or answer."""
+    frames = frames_of(next(maze_boards(rng, split)))
+    at = _moment(rng, frames)
+    board, after = frames[at], frames[at + 1] if at + 1 < len(frames) else None
+    branches = [Branch(maze.INSTRUCTIONS["next"], maze.think_words(board), draws=after is not None)]
+    shown = [board]
+    if after is not None:
+        shown += [after, maze.corrupt(rng, board, after)]
+        branches += [_judging(number, board, shown[number]) for number in (1, 2)]
+    chance = rng.random()
+    if chance < 0.15:
+        branches.append(Branch(maze.INSTRUCTIONS["describe"], maze.describe_words(board)))
+    elif chance < 0.35 and maze.route(board):
+        branches.append(Branch(maze.INSTRUCTIONS["route"], maze.route_words(board)))
+    else:
+        moves = rng.choices(list(maze.MOVES), k=rng.randint(1, 26))
+        branches.append(Branch(maze.walked_words(moves), maze.answer_words(moves), alone=True))
+    judged = [np.full(maze.canvas_cells(board.n) ** 2, IGNORED)] + [_wrong_cells(board, after, picture) for picture in shown[1:]]
+    return Lesson(np.stack([maze.render_cells(picture) for picture in shown]), (0,), tuple(branches), np.stack([_states(p) for p in shown]),
+                  np.stack(judged))  # fmt: skip
+
+
+def board_words(board: maze.Board) -> str:
+    """A whole board in words, row by row: from them a board can be drawn without a picture."""
+    names = ("wall", "open", "grey", "trail", "agent", "goal", "done")
+    rows = (f"row {number} {' '.join(names[kind] for kind in row)}" for number, row in enumerate(board.cells, 1))
+    return f"draw board size {board.n} : {' '.join(rows)} ."
+
+
+FREE_THOUGHTS = 0.6
+"""Share of the lessons whose thought is not the right one: what the base saw settles the right picture, so only a picture
+that differs teaches the stack to go by the thought."""
+
+
+def drawing(rng: random.Random, split: str, editing: bool) -> Lesson:
+    """One picture to draw: the next one after its thought, a wrong one put right after its verdict, or a board from words.
+
+    ``editing`` gives the source's VQ tokens; without it the picture is drawn from what the base saw and said alone.
+    """
+    frames = frames_of(next(maze_boards(rng, split, loops=0.25)))
+    at = _moment(rng, frames[:-1] or frames)
+    board, after = frames[at], frames[min(at + 1, len(frames) - 1)]
+    chance = rng.random()
+    if chance < (0.04 if editing else 0.2):
+        return Lesson(maze.render_cells(board)[None], (), (Branch(board_words(board), "", draws=True, target=0),))
+    if chance < (0.2 if editing else 0.0) and after != board:
+        wrong = maze.corrupt(rng, board, after)
+        pictures = np.stack([maze.render_cells(picture) for picture in (board, after, wrong)])
+        words = maze.verdict_words(maze.judge(board, wrong))
+        return Lesson(pictures, (0,), (Branch(maze.INSTRUCTIONS["judge"], words, shows=(2,), draws=True, source=2, target=1),))
+    thought = maze.think_words(board)
+    if rng.random() < FREE_THOUGHTS and (other := free_thought(rng, board)) is not None:
+        thought, after = other
+    pictures = np.stack([maze.render_cells(picture) for picture in (board, after)])
+    source = 0 if editing else -1
+    return Lesson(pictures, (0,), (Branch(maze.INSTRUCTIONS["next"], thought, draws=True, source=source, target=1),))
+
+

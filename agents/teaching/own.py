@@ -1,0 +1,110 @@
+"""Lessons from what the model drew itself: the files that ``python -m agents.mistakes`` writes."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from einops import reduce
+from PIL import Image as PILImage
+
+from unimm.document import Image
+from unimm.errors import BadInput
+from unimm.train.data import IGNORED, Branch, Lesson
+
+Row = Mapping[str, Any]
+"""One drawing, as a line of a file: "task", "ask" (how its verdict is asked for), "words" (the program's verdict), "ok", the
+pictures "before", "after" (the drawing) and "repaired" (None where it is right or not known), and "wrong": the (row, column) of
+every token that is not as in the repaired picture (None where that is not known)."""
+TOKEN_PX = 16
+
+
+@dataclass(frozen=True)
+class Own:
+    """Drawings of the model by task, wrong and right ones apart; ``share`` of the lessons are about them."""
+
+    wrong: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    right: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    share: float = 0.0
+
+    def understanding(self, rng: random.Random, task: str) -> Lesson | None:
+        """Judge a drawing, as often a wrong as a right one; None where the turn is not theirs or there is none of the task."""
+        kinds = [rows[task] for rows in (self.wrong, self.right) if rows.get(task)]
+        return judged(rng.choice(rng.choice(kinds))) if kinds and self._turn(rng) else None
+
+    def drawing(self, rng: random.Random, task: str) -> Lesson | None:
+        """Put a wrong drawing right after its verdict; None as above."""
+        rows = [row for row in self.wrong.get(task, ()) if row["repaired"] is not None]
+        return revised(rng.choice(rows)) if rows and self._turn(rng) else None
+
+    def _turn(self, rng: random.Random) -> bool:
+        return self.share > 0 and rng.random() < self.share
+
+
+def judged(row: Row) -> Lesson:
+    """Before and drawing, the program's verdict, and which tokens of the drawing are wrong."""
+    shown = np.stack([pixels(row["before"]), pixels(row["after"])])
+    side = shown.shape[1] // TOKEN_PX
+    faults = np.full((2, side, side), IGNORED)
+    if row["wrong"] is not None:
+        faults[1] = 0
+        for r, c in row["wrong"]:
+            faults[1, r, c] = 1
+    return Lesson(shown, (0,), (Branch(row["ask"], row["words"], shows=(1,)),), faults=faults.reshape(2, side * side))
+
+
+def revised(row: Row) -> Lesson:
+    """A wrong drawing and its verdict; what is to be drawn is the repaired picture."""
+    shown = np.stack([pixels(row[name]) for name in ("before", "repaired", "after")])
+    return Lesson(shown, (0,), (Branch(row["ask"], row["words"], shows=(2,), draws=True, source=2, target=1),))
+
+
+def read(files: Iterable[Path], share: float) -> Own:
+    """The drawings in files; raises ``BadInput`` where there is none in them, or a share that is none."""
+    if not 0 <= share <= 1:
+        raise BadInput(f"own_share is a share of the lessons, 0 to 1, not {share!r}.")
+    found: dict[bool, dict[str, list[Row]]] = {False: {}, True: {}}
+    for row in (row for file in files for row in lines(file) if "after" in row):
+        found[row["ok"]].setdefault(row["task"], []).append(row)
+    if share and not (found[False] or found[True]):
+        raise BadInput("There are no drawings to learn from. Collect some with python -m agents.mistakes, or set own_share to 0.")
+    return Own(found[False], found[True], share)
+
+
+def lines(file: Path) -> list[Row]:
+    """What a file holds, without a last line that was cut while it was written; raises ``BadInput`` for other files."""
+    try:
+        rows = [json.loads(line) for line in whole_lines(file.read_bytes()).splitlines()]
+        if all(isinstance(row, dict) and {"task", "tally"} <= set(row) for row in rows):
+            return rows
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{file} is not readable as a file of drawings. Write one with python -m agents.mistakes.") from error
+    raise BadInput(f"{file} is no file of drawings. Write one with python -m agents.mistakes.")
+
+
+def whole_lines(data: bytes) -> bytes:
+    return data[: data.rfind(b"\n") + 1]
+
+
+def canvas(image: Image) -> np.ndarray:
+    """A shown picture as the model sees it: every pixel the mean of 2x2, uint8 [H / 2, W / 2, 3]."""
+    shown = np.frombuffer(image.rgb, np.uint8).reshape(image.height, image.width, 3)
+    return np.rint(reduce(shown.astype(np.float32), "(r y) (c x) rgb -> r c rgb", "mean", y=2, x=2)).astype(np.uint8)
+
+
+def packed(image: Image) -> str:
+    """The canvas of a shown picture as base64 of a PNG file."""
+    small = canvas(image)
+    return base64.b64encode(Image(small.shape[1], small.shape[0], small.tobytes()).to_png()).decode()
+
+
+def pixels(text: str) -> np.ndarray:
+    """Inverse of ``packed``."""
+    return np.asarray(PILImage.open(io.BytesIO(base64.b64decode(text))).convert("RGB"))
