@@ -21,7 +21,7 @@ import functools
 import inspect
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ import gradio as gr
 from agents import desk, uploads, view
 from agents.settings import Settings
 from agents.shelf import Shelf
-from agents.tasks import TASKS
+from agents.tasks import TASKS, scene
 from agents.trace import Trace
 from agents.trace_file import MAX_BYTES
 from agents.waiting import Loading, loaded
@@ -92,21 +92,35 @@ def _recorded_list() -> list[dict[str, Any]]:
     for name, path in desk.recorded().items():
         try:
             trace = Trace.load(path)
-            found.append({"name": name, "size": view.size_of(trace), "steps": len(trace.path())})
+            found.append({"name": name, "task": trace.task, "size": view.size_of(trace), "steps": len(trace.path())})
         except UnimmError as error:
             log.warning("The recorded run %s is left out: %s", name, error)
     return found
 
 
-def page_head() -> str:
-    """What the page needs before it is built: its style, its data and its script, all in the document itself."""
+def _panels(tasks: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What the panels of these tasks offer to choose from."""
+    choices: dict[str, dict[str, Any]] = {
+        "maze": {},
+        "geometry": {"kinds": [str(kind) for kind in TASKS["geometry"].groups]},
+        "compose": {"shapes": scene.SHAPES, "colours": scene.COLOURS, "sizes": scene.SIZES},
+    }
+    return {name: choices[name] for name in tasks}
+
+
+def page_head(tasks: Sequence[str] = tuple(TASKS)) -> str:
+    """What the page needs before it is built: its style, its data and its script, all in the document itself.
+
+    ``tasks`` are those that some model here can do; others have no panel.
+    """
     ui = ASSETS / "ui"
     words = json.loads((ui / "texts.json").read_text(encoding="utf-8"))
     messages = words.pop("messages")
     data = {
-        "texts": words, "messages": messages, "settings": _bounds(), "styles": desk.STYLES, "recorded": _recorded_list(),
+        "tasks": _panels(tasks), "texts": words, "messages": messages, "settings": _bounds(), "styles": desk.STYLES,
+        "recorded": [row for row in _recorded_list() if row["task"] in tasks],
         "board": list(TASKS["maze"].problem(desk.SPLIT, desk.FIRST[1], desk.FIRST[0], None).rows),
-        "limits": {"sizes": TASKS["maze"].sizes, "upload_mb": uploads.MAX_BYTES // 2**20, "trace_mb": MAX_BYTES // 2**20},
+        "limits": {"sizes": TASKS["maze"].groups, "upload_mb": uploads.MAX_BYTES // 2**20, "trace_mb": MAX_BYTES // 2**20},
     }
     script = "\n".join(path.read_text(encoding="utf-8") for path in sorted(ui.glob("*.js")))
     plain = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
@@ -130,11 +144,11 @@ def build(model: UnifiedModel | Loading, shelf: Callable[[Loading], Shelf] = She
     return demo.queue(max_size=2048)
 
 
-def launch(demo: gr.Blocks, **kwargs: Any) -> tuple[Any, str, str]:
+def launch(demo: gr.Blocks, tasks: Sequence[str] = tuple(TASKS), **kwargs: Any) -> tuple[Any, str, str]:
     """Serve the page: no telemetry, no history, no monitoring page, small uploads."""
     return demo.launch(
-        head=page_head(), footer_links=[], run_history=False, enable_monitoring=False, max_file_size="10mb", state_session_capacity=1000,
-        show_error=False, **kwargs,
+        head=page_head(tasks), footer_links=[], run_history=False, enable_monitoring=False, max_file_size="10mb",
+        state_session_capacity=1000, show_error=False, **kwargs,
     )
 
 
@@ -153,7 +167,7 @@ def main() -> None:
     model = Loading(_embedded)
     demo = build(model)
     model.start()
-    launch(demo, server_name=args.host, server_port=args.port)
+    launch(demo, Shelf(model).tasks(), server_name=args.host, server_port=args.port)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from itertools import accumulate
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -12,41 +14,57 @@ from langchain_core.messages import HumanMessage
 from langchain_core.messages.content import create_image_block, create_text_block
 
 from agents import prompts
-from agents.events import Cell, Critiqued
+from agents.events import Critiqued
 from agents.plain import parse_verdict, verdict_question
-from agents.tasks import Task
+from agents.statistics import tempered
+from agents.tasks import Task, Verdict
 from unimm.document import Image, Text
-from unimm.events import PartDone
+from unimm.events import PartDone, TextDelta
 from unimm.model import Options, UnifiedModel, options_type
 
-Verdict = tuple[bool, str | None, Cell | None]
-"""(ok, kind of fault, cell)."""
 Critic = Callable[[Any, Image, Image], Critiqued]
 """(problem, picture before, picture after) -> verdict."""
+_VERDICT = re.compile(r"\b(?:correct|wrong)\b", re.IGNORECASE)
 
 
-def model_critic(
-    model: UnifiedModel, task: Task, options: Options | None = None, poll: Callable[[], None] = lambda: None
-) -> Critic:
+def model_critic(model: UnifiedModel, task: Task, options: Options | None = None, poll: Callable[[], None] = lambda: None) -> Critic:
     """The model's own understanding judges its picture.
 
-    The confidence is the model's probability of the verdict's first word. ``poll`` is called between the model's events
-    and may raise to stop a judgement that is under way. A reply that is no verdict counts as "wrong"; in a model that was
+    The confidence is the model's probability of the verdict itself ("correct" or "wrong"), of the reply's first word where
+    it cannot be told, brought to what it is worth by the model's calibration for the task. ``poll`` is called between the model's
+    events and may raise to stop a judgement that is under way. A reply that is no verdict counts as "wrong"; in a model that was
     not taught how to reply, with confidence 0.
     """
     asks, options = prompts.wording(task, model.capabilities), options or options_type(model)()
+    heat = model.capabilities.calibration.get(task.name, 1.0)
 
     def critic(problem: Any, before: Image, after: Image) -> Critiqued:
-        words, confidence = "", 1.0
-        with closing(model.stream(asks.judge(before, after), "text", options)) as events:
+        words, pieces, chance = "", [], 1.0
+        with closing(model.stream(asks.judge(problem, before, after), "text", options)) as events:
             for event in events:
                 poll()
+                if isinstance(event, TextDelta):
+                    pieces.append(event.text)
                 if isinstance(event, PartDone) and isinstance(event.part, Text):
                     words += event.part.text
-                    confidence = min(max(float(event.stats.get("confidence", 1.0)), 0.0), 1.0)
-        return _from_words("model", asks.parse_verdict(words), words, confidence)
+                    chance = verdict_chance(event.part.text, pieces, event.stats)
+        return _from_words("model", asks.parse_verdict(words), words, tempered(chance, heat))
 
     return critic
+
+
+def verdict_chance(words: str, pieces: Sequence[str], stats: Mapping[str, Any]) -> float:
+    """The probability, 0..1, of the word "correct" or "wrong" in a reply.
+
+    ``pieces`` is the reply as it was written, token by token; "chances" in ``stats`` has the probability of each. Where they
+    do not fit together, or there is no such word, it is the probability of the first word ("confidence"), or 1.
+    """
+    chances, chance = stats.get("chances") or (), stats.get("confidence", 1.0)
+    said = _VERDICT.search(words)
+    if said is not None and len(pieces) == len(chances):
+        ends = accumulate(map(len, pieces))
+        chance = next((share for share, end in zip(chances, ends, strict=True) if end > said.start()), chance)
+    return min(max(float(chance), 0.0), 1.0)
 
 
 def program_critic(task: Task) -> Critic:
@@ -65,9 +83,9 @@ def chat_critic(chat: BaseChatModel, task: Task, by: str = "chat", question: str
     ``question`` is asked after the two pictures; by default it spells out the task's faults and the form of a verdict.
     A reply that is no verdict counts as "wrong" with confidence 0.
     """
-    asked = question or verdict_question(task)
 
     def critic(problem: Any, before: Image, after: Image) -> Critiqued:
+        asked = question or verdict_question(task, problem)
         blocks = [_block(before), _block(after), create_text_block(asked)]
         reply = chat.invoke([HumanMessage(content_blocks=blocks)]).text
         return _from_words(by, parse_verdict(task, reply), reply, 1.0)

@@ -4,60 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import io
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from agents import own_picture, uploads, view
+from agents import damage, incoming, looks, own_picture, uploads, view
 from agents.export import Wear, gif, strip
+from agents.incoming import text, whole
 from agents.jobs import Jobs
 from agents.settings import Settings
 from agents.shelf import Patient, Shelf
 from agents.tasks import TASKS
-from agents.trace import Trace, branch
+from agents.trace import Branch, Trace, branch
 from agents.trace_file import MAX_BYTES
 from agents.waiting import Loading
-from unimm.document import Image
 from unimm.errors import BadInput, ModelUnavailable
+from unimm.model import can_do
 
 TRACES = Path(__file__).parent.parent / "assets" / "traces"
 SPLIT = "test"  # new mazes have wall layouts that the model never saw in training
 STYLES = ("any", "lattice", "grown")
 FIRST = (6, 7)  # size and seed of the maze on the page at first
-SECONDS = 600.0  # a run's budget here: visitors wait for one another
 LOOK_EVERY = 0.04
-
-
-# ---- what comes in
-
-
-def _whole(value: Any, name: str, low: int, high: int) -> int:
-    whole = isinstance(value, float) and value.is_integer() if not isinstance(value, int) else not isinstance(value, bool)
-    if not whole or not low <= value <= high:
-        raise BadInput(f"{name} must lie between {low} and {high}, not {str(value)[:40]!r}.")
-    return int(value)
-
-
-def _text(value: Any, name: str, limit: int) -> str:
-    if not isinstance(value, str) or len(value) > limit:
-        raise BadInput(f"{name} must be a text of at most {limit} characters.")
-    return value
-
-
-def _settings(steer: str, rounds: int, temperature: float, guidance: float, seed: int) -> Settings:
-    rounds, seed = (int(value) if isinstance(value, float) and value.is_integer() else value for value in (rounds, seed))
-    return Settings(steer=steer, rounds=rounds, temperature=temperature, guidance=guidance, seed=seed, seconds=SECONDS)
-
-
-def _picture(value: Any) -> Image:
-    text = _text(value, "picture", uploads.MAX_BYTES * 4 // 3 + 100)
-    try:
-        data = base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise BadInput("The picture must be sent as base64 text.") from error
-    return uploads.open_picture(data)
 
 
 def recorded() -> dict[str, Path]:
@@ -65,14 +34,11 @@ def recorded() -> dict[str, Path]:
     return {path.stem: path for path in sorted(TRACES.glob("*.json"))}
 
 
-# ---- the endpoints
-
-
 class Desk:
     """The endpoints over the models and their runs; one method each, with the types and defaults that the API shows."""
 
     def __init__(self, embedded: Loading, shelf: Shelf) -> None:
-        self.embedded, self.shelf, self.jobs, self.task = embedded, shelf, Jobs(), TASKS["maze"]
+        self.embedded, self.shelf, self.jobs, self.maze = embedded, shelf, Jobs(), TASKS["maze"]
 
     def models(self) -> list[dict[str, Any]]:
         """All models: name, whether it is available here, and if not why not and the command that gets it; what it can do."""
@@ -82,53 +48,97 @@ class Desk:
         """A maze with exactly one way through. size 4 to 8; style any, lattice or grown. Gives rows of # wall . floor S start G goal."""
         if style not in STYLES:
             raise BadInput(f"style must be one of {', '.join(STYLES)}.")
-        size = _whole(size, "size", self.task.sizes[0], self.task.sizes[-1])
-        problem = self.task.problem(SPLIT, _whole(seed, "seed", 0, 10**9), size, None if style == "any" else style)
+        size = whole(size, "size", self.maze.groups[0], self.maze.groups[-1])
+        problem = self.maze.problem(SPLIT, whole(seed, "seed", 0, 10**9), size, None if style == "any" else style)
         return {"rows": list(problem.rows), "id": problem.id}
 
     def check_maze(self, rows: list[str]) -> dict[str, Any]:
         """Whether a painted maze can be run: {"ok": true} or {"ok": false, "reason": why}."""
         try:
-            self._problem(rows)
+            self._painted(rows)
         except BadInput as error:
             return {"ok": False, "reason": str(error)}
         return {"ok": True, "reason": ""}
+
+    def new_problem(self, task: str, seed: int = FIRST[1], group: str = "") -> dict[str, Any]:
+        """A problem of any task as {"problem", "asked", "picture"}. group: a kind of question or a category, "" for any."""
+        group = text(group, "group", 40)
+        return _shown(incoming.task(task).problem(SPLIT, whole(seed, "seed", 0, 10**9), group or None))
+
+    def check_problem(self, problem: dict[str, Any]) -> dict[str, Any]:
+        """A problem with its question in words and its picture, and {"ok": true}; {"ok": false, "reason": why} where it is none."""
+        try:
+            return {"ok": True, "reason": "", **_shown(incoming.problem(problem))}
+        except BadInput as error:
+            return {"ok": False, "reason": str(error)}
 
     def read_picture(self, picture: str) -> dict[str, Any]:
         """The maze in a PNG, JPEG or WebP picture (base64), drawn by us or in the Uni-MMMU style.
 
         Gives rows and, for a picture in the Uni-MMMU style, the picture to give to start_run: the steps are then shown on it too.
         """
-        problem = uploads.board_in(_picture(picture))
+        problem = uploads.board_in(incoming.picture(picture))
         return {"rows": list(problem.rows), "picture": problem.picture}
+
+    def read_scene(self, picture: str) -> dict[str, Any]:
+        """The scene in a picture (base64) of our coloured shapes, as a list of [colour, shape, size, place]."""
+        return {"scene": uploads.scene_in(incoming.picture(picture))}
 
     def start_run(
         self, rows: list[str], steer: str = "model", rounds: int = 3, temperature: float = 0.0, guidance: float = 1.0, seed: int = 0,
         picture: str = "", model: str = "",
     ) -> dict[str, str]:
-        """Start a run and give its job id, with which anybody can follow, stop and export it.
+        """Start a run on a maze and give its job id, with which anybody can follow, stop and export it.
 
         picture: what read_picture gave. model: a name that models gives, "" for the embedded one.
         """
-        problem, settings = self._problem(rows), _settings(steer, rounds, temperature, guidance, seed)
+        problem, settings = self._painted(rows), _settings(steer, rounds, temperature, guidance, seed)
         if picture:
-            problem = uploads.with_picture(problem, _picture(picture))
+            problem = uploads.with_picture(problem, incoming.picture(picture))
         return {"job": self._start(problem, settings, model)}
+
+    def start(self, problem: dict[str, Any], settings: dict[str, Any] | None = None, model: str = "", way: str = "draw") -> dict[str, str]:
+        """Start a run on a problem of any task and give its job id.
+
+        settings: steer, rounds, temperature, guidance, seed, critique, thoughts, best_of, as far as they are not the usual ones.
+        way: "draw" or "glance" (answer at once, without drawing first).
+        """
+        if way not in ("draw", "glance"):
+            raise BadInput("way must be draw or glance.")
+        return {"job": self._start(incoming.problem(problem), incoming.settings(settings or {}), model, way)}
 
     def branch(
         self, source: str, step: int, thought: str | None = None, seed: int | None = None, steer: str = "model", rounds: int = 3,
         temperature: float = 0.0, guidance: float = 1.0, model: str = "",
     ) -> dict[str, str]:
         """Go on from a step of a run, with another thought or seed. source: a job id, "recorded:NAME" or a trace as JSON text."""
-        thought = None if thought is None else _text(thought, "thought", 2000)
-        seed = None if seed is None else _whole(seed, "seed", 0, 2**31 - 1)
-        point = branch(self._trace(source), _whole(step, "step", 0, 10**6), thought=thought, seed=seed)
+        thought = None if thought is None else text(thought, "thought", 2000)
+        seed = None if seed is None else whole(seed, "seed", 0, 2**31 - 1)
+        point = branch(self._trace(source), whole(step, "step", 0, 10**6), thought=thought, seed=seed)
         view.size_of(point.trace)
         return {"job": self._start(point, _settings(steer, rounds, temperature, guidance, 0 if seed is None else seed), model)}
 
+    def damage(self, source: str, step: int, changes: list[dict[str, str]]) -> dict[str, str]:
+        """A copy of a step's picture after changes with a task's tools, such as {"tool": "paint", "at": "c3", "to": "wall"}."""
+        trace = self._trace(source)
+        image = damage.damaged(trace, whole(step, "step", 0, 10**6), b"", changes)
+        return {"src": view.data_url(image, looks.window(looks.problem_of(trace), image))}
+
+    def judge_damage(
+        self, source: str, step: int, changes: list[dict[str, str]], layer: str = "", model: str = "",
+    ) -> dict[str, str]:
+        """Have model and program judge a damaged copy of a step's picture: a short run, followed as any other.
+
+        layer: what a brush put over the picture, a base64 PNG of its size, transparent where nothing was painted. To let the
+        model repair the picture, branch from the run's last step.
+        """
+        trace, step = self._trace(source), whole(step, "step", 0, 10**6)
+        image = damage.damaged(trace, step, incoming.base64_bytes(layer, "layer"), changes)
+        return {"job": self._start(branch(trace, step, picture=image), incoming.settings({}), model, "judge")}
+
     def stop(self, job: str) -> dict[str, bool]:
         """Stop a run; what it has drawn stays."""
-        self.jobs.stop(_text(job, "job", 100))
+        self.jobs.stop(text(job, "job", 100))
         return {"stopping": True}
 
     def open_trace(self, source: str) -> dict[str, Any]:
@@ -155,7 +165,7 @@ class Desk:
 
     async def follow(self, job: str, since: int = 0) -> AsyncIterator[dict[str, Any]]:
         """A run as it goes, in pieces; ``since`` is how many finished steps are known already. Ends when the run has ended."""
-        job, since = _text(job, "job", 100), _whole(since, "since", 0, 10**6)
+        job, since = text(job, "job", 100), whole(since, "since", 0, 10**6)
         model = self.jobs.agent(job).name
         old, sent, first = None, set[str](), True
         while True:
@@ -187,23 +197,26 @@ class Desk:
             "reason": trace.reason, "trace": trace.to_dict(),
         }
 
-    def _problem(self, rows: Any) -> Any:
+    def _painted(self, rows: Any) -> Any:
         if not isinstance(rows, list) or len(rows) > 64 or not all(isinstance(row, str) and len(row) <= 64 for row in rows):
             raise BadInput("rows must be a list of texts, one a row of the maze.")
-        return self.task.paint(rows)
+        return self.maze.paint(rows)
 
-    def _start(self, given: Any, settings: Settings, model: str) -> str:
-        name = self.shelf.check(_text(model, "model", 200))
+    def _start(self, given: Any, settings: Settings, model: str, way: str = "draw") -> str:
+        name = self.shelf.check(text(model, "model", 200))
         if name == self.shelf.embedded and self.embedded.error:
             raise ModelUnavailable(self.embedded.error)
-        can, picture = self.shelf.capabilities(name), given.image if hasattr(given, "image") else given.trace.start
+        can = self.shelf.capabilities(name)
+        task, picture = (given.trace.task, given.trace.start) if isinstance(given, Branch) else (given.task, given.image)
+        if not can_do(can, task):
+            raise BadInput(f"{name} was not trained on the task {task}. Choose another model or one of its tasks: {', '.join(can.taught)}.")
         # A model that was taught the task knows its canvas only; what others draw is scaled to it.
-        if self.task.name in can.taught and can.image_sizes and picture.width not in can.image_sizes:
-            raise BadInput(f"This model draws boards of {self.task.sizes[0]} to {self.task.sizes[-1]} cells a side.")
-        return self.jobs.start(Patient(self.shelf, name, self.task, settings), given)
+        if task in can.taught and can.image_sizes and picture.width not in can.image_sizes:
+            raise BadInput(f"This model draws boards of {self.maze.groups[0]} to {self.maze.groups[-1]} cells a side.")
+        return self.jobs.start(Patient(self.shelf, name, TASKS[task], settings, way), given)
 
     def _trace(self, source: Any) -> Trace:
-        source = _text(source, "source", MAX_BYTES)
+        source = text(source, "source", MAX_BYTES)
         if source.startswith("recorded:"):
             path = recorded().get(source.removeprefix("recorded:"))
             if path is None:
@@ -225,6 +238,16 @@ class Desk:
         return next((getattr(event, "words", "") for _, event in self.jobs.follow(job)), "")
 
 
+def _settings(steer: str, rounds: int, temperature: float, guidance: float, seed: int) -> Settings:
+    return incoming.settings({"steer": steer, "rounds": rounds, "temperature": temperature, "guidance": guidance, "seed": seed})
+
+
+def _shown(problem: Any) -> dict[str, Any]:
+    """A problem as a page shows it, before any run."""
+    picture = view.data_url(problem.image, looks.window(problem, problem.image))
+    return {"problem": problem.to_dict(), "asked": TASKS[problem.task].request(problem), "picture": picture}
+
+
 def _gif(trace: Trace, wear: Wear | None) -> bytes:
     return gif(trace, wear=wear)
 
@@ -242,6 +265,7 @@ EXPORTS: dict[str, tuple[str, Callable[[Trace, Wear | None], bytes]]] = {
 }
 
 ENDPOINTS = (
-    "new_maze", "check_maze", "read_picture", "start_run", "branch", "stop", "open_trace", "export", "status", "models", "follow", "solve",
+    "new_maze", "check_maze", "new_problem", "check_problem", "read_picture", "read_scene", "start_run", "start", "branch", "damage",
+    "judge_damage", "stop", "open_trace", "export", "status", "models", "follow", "solve",
 )
 """The methods of ``Desk`` that the API offers; the last two go on while a run does."""

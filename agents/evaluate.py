@@ -1,4 +1,5 @@
-"""Measure a model: ``python -m agents.evaluate --task maze --split test --n 200 --json OUT``.
+"""Measure a model: ``python -m agents.evaluate --task maze --split test --n 200 --json OUT`` for one task, n problems a
+group (size of board, kind of question); ``--tasks maze,geometry,compose --n 300`` for several, n problems of each.
 
 With ``--suite uni-mmmu`` it runs and scores that benchmark instead (``agents.uni_mmmu``).
 """
@@ -12,7 +13,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -21,11 +22,12 @@ from typing import Any
 from tqdm import tqdm
 
 from agents import uni_mmmu, uni_mmmu_score
-from agents.measure import CONDITIONS, Exam, Record, measure, units
+from agents.exams import part, sit
+from agents.measure import CONDITIONS, EVERY, Exam
 from agents.parallel import Load, run_all
 from agents.run import EMBEDDED, WHICH, load_model
-from agents.summary import summarise, tables
-from agents.tasks import TASKS
+from agents.summary import suite_tables, tables
+from agents.tasks import TASKS, Group, Task
 from unimm.errors import BadInput, UnimmError
 from unimm.models import MODELS, folder_of
 
@@ -41,18 +43,19 @@ def parser() -> argparse.ArgumentParser:
     both.add_argument("--jobs", type=int, help="processes, each with a model of its own and one thread (default: 2; 1 for larger models)")
     both.add_argument("--json", type=Path, help="file for all numbers and records")
     both.add_argument("--temperature", type=float, default=0.0, help="of the first drawing of each picture (default: 0)")
-    own.add_argument("--task", choices=sorted(TASKS), default="maze")
+    own.add_argument("--task", choices=sorted(TASKS), default="maze", help="one task, --n problems of each of its groups (default: maze)")
+    both.add_argument("--tasks", help="several, such as maze,geometry: --n problems of each, all conditions; of a benchmark, its parts")
     own.add_argument("--split", default="test", help="train, val or test: the layouts of test are held out (default: test)")
-    own.add_argument("--n", type=int, default=200, help="problems PER BOARD SIZE (default: 200); also the cases of --make-data")
-    own.add_argument("--sizes", type=_numbers, help="board sizes, such as 6,8 (default: all that the model is trained for)")
-    own.add_argument("--conditions", type=_conditions, default=CONDITIONS, help=f"some of {','.join(CONDITIONS)} (default: all)")
+    own.add_argument("--n", type=int, default=200, help="problems PER GROUP, with --tasks PER TASK, or cases of --make-data (default: 200)")
+    own.add_argument("--sizes", type=_groups, help="groups of one task, such as 6,8 (default: all that the model is trained for)")
+    own.add_argument("--conditions", type=_conditions,
+                     help=f"some of {','.join(EVERY)} (default: {','.join(CONDITIONS)}; with --tasks all)")
     own.add_argument("--critic-n", type=int, default=1000, help="right pictures for the critic, twice as many wrong ones (default: 1000)")
     own.add_argument("--thought-n", type=int, default=300, help="pictures drawn after a thought that is not the right one (default: 300)")
     own.add_argument("--style", help="boards of one style only, such as loops: several routes (default: the styles of training)")
     own.add_argument("--resume", action="store_true", help="go on with a run that was cut")
     suite.add_argument("--suite", choices=["uni-mmmu"], help="run this benchmark")
     suite.add_argument("--data", type=Path, help="the benchmark's folder data, or the one that holds it")
-    suite.add_argument("--tasks", default="maze", help="parts of the benchmark (default, and all there is: maze)")
     suite.add_argument("--mode", choices=uni_mmmu.MODES, default="free",
                        help="free: the model decides when it has arrived (default); oracle-length: as many pictures as the truth has")
     suite.add_argument("--out", type=Path, help="folder for the benchmark's output layout; finished cases in it are not run again")
@@ -62,79 +65,42 @@ def parser() -> argparse.ArgumentParser:
     return flags
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(dict.fromkeys(int(part) for part in text.split(",")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 6,8") from None
+def _groups(text: str) -> tuple[Group, ...]:
+    return tuple(dict.fromkeys(int(part) if part.isdecimal() else part for part in text.split(",") if part))
 
 
 def _conditions(text: str) -> tuple[str, ...]:
     names = [name for name in text.split(",") if name]
-    if set(names) - set(CONDITIONS):
-        raise argparse.ArgumentTypeError(f"conditions are some of {','.join(CONDITIONS)}, not {text!r}")
-    return tuple(name for name in CONDITIONS if name in names)
+    if set(names) - set(EVERY):
+        raise argparse.ArgumentTypeError(f"conditions are some of {','.join(EVERY)}, not {text!r}")
+    return tuple(name for name in EVERY if name in names)
 
 
-def exam_of(given: argparse.Namespace) -> Exam:
-    """The exam that the flags ask for; raises ``BadInput``."""
-    task = TASKS[given.task]
-    if given.split not in task.splits:
-        raise BadInput(f"The task {task.name} has the splits {', '.join(task.splits)}, not {given.split!r}.")
+def exams_of(given: argparse.Namespace) -> dict[str, Exam]:
+    """The exams that the flags ask for, by task; raises ``BadInput``."""
+    names = [given.task] if given.tasks is None else list(dict.fromkeys(name for name in given.tasks.split(",") if name))
+    if not names or set(names) - set(TASKS):
+        raise BadInput(f"The tasks are {', '.join(TASKS)}, not {given.tasks!r}.")
     if min(given.n, given.critic_n, given.thought_n) < 0 or given.jobs < 1 or not 0 <= given.seed < 2**31:
         raise BadInput("--n, --critic-n and --thought-n are 0 or more, --jobs is at least 1, --seed is 0 to 2147483647.")
+    if given.sizes and len(names) > 1:
+        raise BadInput("--sizes names groups of one task. Leave it out, or measure the tasks one by one.")
+    return {name: _exam(given, TASKS[name]) for name in names}
+
+
+def _exam(given: argparse.Namespace, task: Task) -> Exam:
+    if given.split not in task.splits:
+        raise BadInput(f"The task {task.name} has the splits {', '.join(task.splits)}, not {given.split!r}.")
+    spread = given.tasks is not None
     exam = Exam(
-        task.name, given.split, given.n, given.sizes or task.sizes, given.seed, given.temperature, given.conditions, given.critic_n,
-        given.thought_n, given.style,
+        task.name, given.split, given.n, given.sizes or task.groups, given.seed, given.temperature,
+        (EVERY if spread else CONDITIONS) if given.conditions is None else given.conditions, given.critic_n, given.thought_n, given.style,
+        spread,
     )  # fmt: skip
     exam.settings("self")  # refuses a temperature out of bounds
     for size in exam.sizes:
-        task.problem(exam.split, 0, size, exam.style)  # refuses a size or a style that the task does not have
+        task.problem(exam.split, 0, size, exam.style)  # refuses a group or a style that the task does not have
     return exam
-
-
-def evaluate(exam: Exam, model: str, jobs: int, load: Load, partial_file: Path | None, head: dict[str, Any], resume: bool) -> list[Record]:
-    """All records of an exam, in the order of ``units``; kept in ``partial_file`` as they come, so that a cut run can go on."""
-    work = units(exam)
-    known = _known(partial_file, head) if resume and partial_file else {}
-    todo = [unit for unit in work if unit.key not in known]
-    with tqdm(total=len(work), initial=len(work) - len(todo), unit="unit", mininterval=1.0, desc=f"{exam.task} {exam.split}") as bar:
-        for record in _kept(run_all(partial(measure, exam), todo, jobs, load, model), partial_file, head, known):
-            known[record["key"]] = record
-            bar.update()
-            own = [row["runs"]["self"]["success"] for row in known.values() if "self" in row.get("runs", {})]
-            if own:
-                bar.set_postfix_str(f"self-critique solved {sum(own)}/{len(own)}")
-    return [known[unit.key] for unit in work]
-
-
-def _kept(records: Iterator[Record], path: Path | None, head: dict[str, Any], known: dict[str, Record]) -> Iterator[Record]:
-    """Pass records on, each written to the file before."""
-    if path is None:
-        yield from records
-        return
-    with path.open("w", encoding="utf-8") as file:  # written anew: a line that was cut in two is gone
-        for row in ({"head": head}, *known.values()):
-            file.write(json.dumps(row) + "\n")
-        for record in records:
-            file.write(json.dumps(record) + "\n")
-            file.flush()
-            yield record
-
-
-def _known(path: Path, head: dict[str, Any]) -> dict[str, Record]:
-    """Records of a run that was cut; raises ``BadInput`` where it was another run."""
-    if not path.exists():
-        return {}
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:  # the line that was being written
-            break
-    if not rows or json.loads(json.dumps(head)) != rows[0].get("head"):
-        raise BadInput(f"{path} is of a run with other flags or another model. Give the same ones, or leave out --resume to start anew.")
-    return {row["key"]: row for row in rows[1:]}
 
 
 def weights_hash(model: str) -> str:
@@ -191,9 +157,9 @@ def found(given: argparse.Namespace, load: Load, around: dict[str, Any]) -> None
         load(given.model)
 
 
-def run_exam(given: argparse.Namespace, load: Load, show: Callable[[str], None]) -> None:
+def run_exams(given: argparse.Namespace, load: Load, show: Callable[[str], None]) -> None:
     """Measure, print the tables, write the file."""
-    exam = exam_of(given)
+    exams = exams_of(given)
     around = circumstances(given)
     if given.resume and given.json is None:
         raise BadInput("--resume needs the --json file of the run that was cut.")
@@ -201,25 +167,31 @@ def run_exam(given: argparse.Namespace, load: Load, show: Callable[[str], None])
     if given.json:
         given.json.parent.mkdir(parents=True, exist_ok=True)
     unfinished = given.json.with_name(given.json.name + ".partial.jsonl") if given.json else None
-    head = {"version": VERSION, "exam": exam.to_dict(), "model": around["model"]}
-    records = evaluate(exam, given.model, given.jobs, load, unfinished, head, given.resume)
-    summary = summarise(records)
-    layouts = {size: [row["layout"] for row in records if row["kind"] == "solve" and row["size"] == size] for size in exam.sizes}
-    real = {str(size): {"problems": len(rows), "layouts": len(set(rows))} for size, rows in layouts.items()}
-    if exam.conditions:
-        counts = ", ".join(f"{size}x{size}: {row['problems']} of {row['layouts']} layouts" for size, row in real.items())
-        show(f"{exam.task}, split {exam.split}, seed {exam.seed}: {exam.n} problems PER BOARD SIZE; different ones found: {counts}.")
+    head = {"version": VERSION, "exams": {task: exam.to_dict() for task, exam in exams.items()}, "model": around["model"]}
+    records = sit(exams, given.model, given.jobs, load, unfinished, head, given.resume)
+    parts = {task: part(exam, records[task]) for task, exam in exams.items()}
+    for task, exam in exams.items():
+        if exam.conditions:
+            show(f"{task}, split {exam.split}, seed {exam.seed}: {_found_words(exam, parts[task]['n_found'])}.")
     show(f"Model {given.model} ({around['model']['sha256'][:12] or 'no weights'}), {given.jobs} processes of one thread.\n")
-    show(tables(summary))
+    summaries = {task: row["summary"] for task, row in parts.items()}
+    show(tables(summaries[given.task]) if given.tasks is None else suite_tables(summaries))
     if given.json and unfinished:
-        settings = {name: exam.settings(name).to_dict() for name in exam.conditions if name != "direct"}
-        data = {
-            "version": VERSION, **around, "seed": exam.seed, "n": exam.n, "n_found": real, "exam": exam.to_dict(), "settings": settings,
-            "summary": summary, "records": records,
-        }
+        numbers = parts[given.task] if given.tasks is None else {"tasks": parts}
+        data = {"version": VERSION, **around, "seed": given.seed, "n": given.n, **numbers}
         given.json.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
         unfinished.unlink(missing_ok=True)
         show(f"\nwritten: {given.json}")
+
+
+def _found_words(exam: Exam, real: dict[str, dict[str, int]]) -> str:
+    """How many problems were asked for and how many different ones were found."""
+    if exam.spread:
+        return f"{sum(row['problems'] for row in real.values())} problems of {len(real)} groups"
+    boards = all(isinstance(size, int) for size in exam.sizes)
+    named = {size: f"{size}x{size}" if boards else size for size in real}
+    counts = ", ".join(f"{named[size]}: {row['problems']} of {row['layouts']} layouts" for size, row in real.items())
+    return f"{exam.n} problems PER {'BOARD SIZE' if boards else 'GROUP'}; different ones found: {counts}"
 
 
 def run_suite(given: argparse.Namespace, load: Load, show: Callable[[str], None]) -> None:
@@ -232,7 +204,7 @@ def run_suite(given: argparse.Namespace, load: Load, show: Callable[[str], None]
         raise BadInput("--suite uni-mmmu needs --data (the benchmark's folder) and --out (a folder for the results).")
     if given.limit is not None and given.limit < 1:
         raise BadInput("--limit is at least 1.")
-    if given.tasks != "maze":
+    if given.tasks not in (None, "maze"):
         raise BadInput(f"Of the benchmark only the part 'maze' is covered, not {given.tasks!r}.")
     around = circumstances(given)
     run = uni_mmmu.SuiteRun(given.model, around["model"]["sha256"], given.mode, given.seed, given.temperature)
@@ -260,7 +232,7 @@ def main(arguments: Sequence[str] | None = None, load: Load = load_model) -> int
     given = parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
     given.jobs = given.jobs if given.jobs is not None else 2 if given.model == EMBEDDED else 1
     try:
-        (run_suite if given.suite or given.make_data else run_exam)(given, load, print)
+        (run_suite if given.suite or given.make_data else run_exams)(given, load, print)
     except (UnimmError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -107,7 +107,10 @@ class Kept:
 
 @dataclass(frozen=True)
 class Answered:
-    """The answer in the model's words, as moves, and the program's score of the whole run (None: not scored)."""
+    """The answer in the model's words, what it says (moves, or a value), and the program's score of the whole run (None: not scored).
+
+    Where a task has no answer in words, both are empty: the last picture is the answer.
+    """
 
     text: str
     moves: tuple[str, ...]

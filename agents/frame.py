@@ -2,152 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import closing
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator
+from dataclasses import replace
 
-from PIL import Image as PILImage
-
-from agents import prompts
-from agents.critics import model_critic, program_critic
-from agents.events import Answered, Cell, Critiqued, Event, Finished, Kept, Kind, Reason, RunStarted, StepDone, StepStarted
-from agents.settings import options_for
-from agents.trace import Branch
+from agents.drafts import draw_draft
+from agents.events import Answered, Critiqued, Event, Finished, Kept, Reason, StepDone
+from agents.state import Draft, Halt, Run, Start, Verdicts, measured
 from unimm.document import Document, Image, Text
-from unimm.errors import BadInput
-from unimm.events import ImagePreview, ModelEvent, PartDone, TextDelta
-from unimm.model import Options, Want
+from unimm.events import PartDone
 
-if TYPE_CHECKING:
-    from agents.loop import DrawAgent
-
-
-class Halt(Exception):
-    """Ends a run from anywhere inside it."""
-
-    def __init__(self, reason: Reason, words: str) -> None:
-        self.reason, self.words = reason, words
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A picture of the frame under way: the step it came from, its verdicts, and its worth (higher is better)."""
-
-    step: int
-    image: Image
-    round: int = 0
-    verdicts: tuple[Critiqued, ...] = ()
-    ok: bool = False
-    worth: float = 0.0
-    edited: bool = False
-
-
-class Run:
-    """What one run keeps track of."""
-
-    def __init__(self, agent: DrawAgent, given: Any, stop: Callable[[], bool]) -> None:
-        self.branch = given if isinstance(given, Branch) else None
-        trace = self.branch.trace if self.branch else None
-        # A picture is checked when it is drawn and again by the program's critic: reading it once is enough.
-        self.task = replace(agent.task, check=lru_cache(maxsize=8)(agent.task.check))
-        self.model, self.clock, self.stop = agent.model, agent.clock, stop
-        self.asks = prompts.wording(self.task, agent.model.capabilities)
-        if trace is not None and trace.task != self.task.name:
-            raise BadInput(f"This trace is of the task {trace.task[:40]!r}; open it with an agent for that task.")
-        self.problem = self.task.from_dict(trace.problem) if trace else given
-        if self.problem.task != self.task.name:
-            raise BadInput(f"This problem is of the task {self.problem.task!r}; give it to an agent for that task.")
-        seed = self.branch.seed if self.branch else None
-        self.settings = agent.settings if seed is None else replace(agent.settings, seed=seed)
-        self.began = self.clock()
-        self.next_id = len(trace.steps) if trace else 0
-        self.parent: int | None = None
-        self.picture: Image = self.problem.image  # the kept picture that the next frame starts from
-        self.frames: list[Image] = []
-        self.moves: list[str] = []
-        self.doubt: tuple[int, Reason] | None = None  # the first frame that was kept without satisfying the critic
-        self.total = self.task.about(self.problem)
-        self.critics = {
-            "program": program_critic(self.task), "model": model_critic(self.model, self.task, poll=self.poll), **agent.critics,
-        }
-        self.started = RunStarted(
-            self.task.name, self.problem.to_dict(), self.model.name, self.settings.to_dict(), self.problem.image, self.total,
-            trace.steps if trace else (), self.branch.step if self.branch else None,
-        )
-
-    @property
-    def seconds(self) -> float:
-        return self.clock() - self.began
-
-    def poll(self) -> None:
-        """Ends the run where it was stopped or its time is used up."""
-        if self.stop():
-            raise Halt("stopped", "Stopped.")
-        if self.seconds > self.settings.seconds:
-            raise Halt("time used up", f"The budget of {self.settings.seconds:g} seconds is used up.")
-
-    def step(
-        self, kind: Kind, frame: int, round: int = 0, before: Image | None = None, of: int | None = None, edited: bool = False,
-    ) -> StepStarted:
-        """The start of the next step; its parent is the step before it."""
-        self.poll()
-        about = f"picture {frame} of about {self.total}" if kind != "answer" else "the answer"
-        started = StepStarted(self.next_id, kind, frame, round, self.parent, about, before, of, edited)
-        self.parent = self.next_id
-        self.next_id += 1
-        return started
-
-    def ask(self, document: Document, want: Want, options: Options) -> Generator[ModelEvent, None, None]:
-        """The model's events; stops between any two of them."""
-        with closing(self.model.stream(document, want, options)) as events:
-            for event in events:
-                self.poll()
-                yield event
-
-    def options(self, frame: int, round: int) -> Options:
-        return options_for(self.model, self.settings, frame, round)
-
-    def fitted(self, image: Image) -> Image:
-        """A drawn picture at the size of the run's pictures, whatever size the model draws."""
-        size = (self.problem.image.width, self.problem.image.height)
-        return image if (image.width, image.height) == size else Image.from_pil(image.to_pil().resize(size, PILImage.Resampling.BOX))
-
-    def note_move(self, thought: str, before: Image, after: Image, own: bool) -> None:
-        """Remember the move of a kept picture: what its thought says, or what it shows where it is not that thought's ``own``."""
-        move = self.asks.parse_move(thought) if own else None
-        if move is None and not (own and self.asks.taught):  # an untaught thought may say it in words that nobody can parse
-            move = self.task.move_between(before, after)
-        self.moves += [move] if move else []
-
-    def changed(self, before: Image, after: Image) -> tuple[Cell, ...]:
-        return tuple(self.task.check(self.problem, before, after).changed)
-
-
-Verdicts = dict[Image, tuple[Critiqued, ...]]
-"""The verdicts that a frame's pictures got so far."""
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where in a frame to begin: at its thought, or with a thought, or with a picture, or with a judged one."""
-
-    thought: str | None = None
-    draft: Draft | None = None
-    round: int = 0
-    answer: bool = False
+__all__ = ["Draft", "Halt", "Run", "Start", "answer", "draw_frame", "judged", "measured"]
 
 
 def draw_frame(run: Run, frame: int, start: Start) -> Generator[Event, None, Draft | None]:
     """One picture of the solution: returns the draft that is kept, or None where the model says that it is done."""
     before, thought, best = run.picture, start.thought or "", start.draft
-    if best is None:
-        thought, best = yield from _draw(run, frame, before, start.thought)
-        if best is None:
-            return None
     reason: Reason = "satisfied"
     known: Verdicts = {}
+    if best is None:
+        thought, best = yield from draw_draft(run, frame, before, start.thought)
+        if best is None:
+            return None
+        if run.settings.best_of > 1 and run.settings.critique:
+            best = yield from _best_of(run, frame, before, thought, best, known)
     if run.settings.critique or best.verdicts:
         if not best.verdicts:
             best = yield from _critique(run, frame, before, best, known)
@@ -161,49 +38,16 @@ def draw_frame(run: Run, frame: int, start: Start) -> Generator[Event, None, Dra
     return best
 
 
-def _draw(run: Run, frame: int, before: Image, thought: str | None) -> Generator[Event, None, tuple[str, Draft | None]]:
-    """Think (unless the thought is given) and draw, in one call to the model."""
-    if thought is not None and run.asks.done(thought):
-        return thought, None
-    began, thinking = run.clock(), None
-    if thought is None:
-        thinking = run.step("think", frame, before=before)
-        yield thinking
-    words, drawing, image, stats = thought or "", None, None, {}
-    early: list[Event] = []  # latents of a given thought, which come before the drawing that they belong to
-    events = run.ask(run.asks.next_step(before, thought), "image", run.options(frame, 0))
-    for event in events:
-        if drawing is None and _draws(event):
-            if thinking is not None:
-                yield StepDone(thinking.index, run.clock() - began, Text(words))
-                began, thinking = run.clock(), None
-            drawing = run.step("draw", frame, before=before)
-            yield drawing
-            yield from early
-        if drawing is not None or thought is None:
-            yield event
-        elif not isinstance(event, (TextDelta, PartDone)):
-            early.append(event)
-        if isinstance(event, PartDone):
-            if isinstance(event.part, Image):
-                image, stats = run.fitted(event.part), dict(event.stats)
-            elif thinking is not None:
-                words = event.part.text
-                yield StepDone(thinking.index, run.clock() - began, event.part, (), dict(event.stats))
-                began, thinking = run.clock(), None
-                if not run.asks.taught and run.asks.done(words):  # a model that was not taught to end there draws on
-                    events.close()
-                    break
-    if thinking is not None:
-        yield StepDone(thinking.index, run.clock() - began, Text(words))
-    if image is None or drawing is None:
-        return words, None
-    yield StepDone(drawing.index, run.clock() - began, image, run.changed(before, image), stats)
-    return words, Draft(drawing.index, image)
-
-
-def _draws(event: ModelEvent) -> bool:
-    return isinstance(event, ImagePreview) or (isinstance(event, PartDone) and isinstance(event.part, Image))
+def _best_of(run: Run, frame: int, before: Image, thought: str, first: Draft, known: Verdicts) -> Generator[Event, None, Draft]:
+    """Further first drafts of the same thought, all judged: the one that those who steer rate best."""
+    best = yield from _critique(run, frame, before, first, known)
+    for number in range(1, run.settings.best_of):
+        _, draft = yield from draw_draft(run, frame, before, thought, number)
+        if draft is None:
+            break
+        draft = yield from _critique(run, frame, before, draft, known)
+        best = draft if (draft.ok, draft.worth) > (best.ok, best.worth) else best
+    return best
 
 
 def _critique(run: Run, frame: int, before: Image, draft: Draft, known: Verdicts) -> Generator[Event, None, Draft]:
@@ -265,30 +109,45 @@ def _revise(run: Run, frame: int, before: Image, wrong: Draft, round: int) -> Ge
     yield started
     image, stats = wrong.image, {}
     options = run.options(frame, round)
-    options = options if run.asks.taught else replace(options, think=False)  # the request says all; no further thought
-    for event in run.ask(run.asks.revise(before, wrong.image, objections[0].words), "image", options):
+    if not run.asks.taught or run.settings.thoughts != "latent":
+        options = replace(options, think=False)  # the request says all; no further thought
+    for event in run.ask(_repair(run, before, wrong.image, objections[0].words), "image", options):
         if isinstance(event, PartDone) and isinstance(event.part, Image):
-            image, stats = run.fitted(event.part), dict(event.stats)
+            image, stats = run.fitted(event.part), measured(event)
         yield event
     yield StepDone(started.index, run.clock() - began, image, run.changed(before, image), stats)
     return Draft(started.index, image, round)
 
 
-def answer(run: Run, frame: int) -> Generator[Event, None, Finished]:
-    """Ask for the answer, score the whole run from the problem alone, and say why it ends."""
-    began, started = run.clock(), run.step("answer", frame, before=run.picture)
-    yield started
-    words, stats = "", {}
-    for event in run.ask(run.asks.answer(run.moves), "text", run.options(frame, 0)):
-        if isinstance(event, PartDone) and isinstance(event.part, Text):
-            words, stats = event.part.text, dict(event.stats)
-        yield event
-    yield StepDone(started.index, run.clock() - began, Text(words), (), stats)
-    moves = tuple(run.asks.parse_moves(words))
-    yield Answered(words, moves, run.task.score(run.problem, run.frames, moves).to_dict())
+def _repair(run: Run, before: Image, wrong: Image, verdict: str) -> Document:
+    """What a redraw is asked for with; verdicts are told as thoughts are: as they were said, as words read anew, or not at all."""
+    match run.settings.thoughts:
+        case "words":
+            return run.asks.retell(run.problem, verdict, before, wrong)
+        case "none":
+            return run.asks.judge(run.problem, before, wrong)
+    return run.asks.revise(run.problem, before, wrong, verdict)
+
+
+def answer(run: Run, frame: int, early: Finished | None = None) -> Generator[Event, None, Finished]:
+    """Ask for the answer if there is one in words, score the whole run from the problem alone, and say why it ends.
+
+    ``early`` is why the drawing ended where the model did not say that it was done.
+    """
+    words, said = "", run.asks.answer(run.problem, run.picture, run.moves)
+    if said is not None:
+        began, started, stats = run.clock(), run.step("answer", frame, before=run.picture), {}
+        yield started
+        for event in run.ask(said, "text", run.options(frame, 0)):
+            if isinstance(event, PartDone) and isinstance(event.part, Text):
+                words, stats = event.part.text, measured(event)
+            yield event
+        yield StepDone(started.index, run.clock() - began, Text(words), (), stats)
+    found = tuple(run.asks.parse_answer(words)) if said is not None else ()
+    yield Answered(words, found, run.task.score(run.problem, run.frames, found).to_dict())
     if run.doubt:
         return Finished(run.doubt[1], _doubt_words(*run.doubt))
-    return Finished("satisfied", "The model says that nothing is left to draw.")
+    return early or Finished("satisfied", "The model says that nothing is left to draw.")
 
 
 def _doubt_words(frame: int, reason: Reason) -> str:

@@ -16,7 +16,7 @@ from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_eve
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableGenerator
 
 from agents.critics import Critic
-from agents.events import AgentEvent, Event, Finished
+from agents.events import AgentEvent, Event, Finished, Reason
 from agents.frame import Halt, Run, Start, answer, draw_frame
 from agents.resume import resume
 from agents.settings import Settings
@@ -103,9 +103,18 @@ def _solve(run: Run, branch: Branch | None) -> Generator[Event, None, Finished]:
         if start.answer or (draft := (yield from draw_frame(run, frame, start))) is None:
             return (yield from answer(run, frame))
         if draft.image == run.picture and run.options(frame, 0).temperature == 0:
-            return Finished("no gain", f"Picture {frame} is the same as the one before, so the next would be too.")
+            return (yield from _end(run, frame, "no gain", f"Picture {frame} is the same as the one before, so the next would be too."))
         run.frames.append(draft.image)
         run.picture = draft.image
+        if run.task.pictures is not None and frame >= run.task.pictures:
+            return (yield from answer(run, frame + 1, Finished("satisfied", "The picture that was asked for is drawn.")))
         if frame >= run.settings.max_frames:
-            return Finished("step limit", f"{run.settings.max_frames} pictures are drawn, which is the limit.")
+            words = f"{run.settings.max_frames} pictures are drawn, which is the limit."
+            return (yield from _end(run, frame, "step limit", words))
         frame, start = frame + 1, Start()
+
+
+def _end(run: Run, frame: int, reason: Reason, words: str) -> Generator[Event, None, Finished]:
+    """The end of a run whose model did not say that it was done: what can be answered from the last picture is answered."""
+    finished = Finished(reason, words)
+    return finished if run.task.walked_words is not None else (yield from answer(run, frame + 1, finished))

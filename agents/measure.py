@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from einops import rearrange
 
 from agents import prompts
 from agents.critics import model_critic
+from agents.events import Critiqued
 from agents.loop import DrawAgent
 from agents.memo import Memo
-from agents.settings import Settings
-from agents.tasks import TASKS, Task, maze
+from agents.settings import Settings, options_for
+from agents.state import fitted
+from agents.tasks import TASKS, Group, Task, Verdict, maze
 from agents.tasks.maze_thoughts import free_thought
 from agents.trace import Trace, fold
 from unimm.document import Image
@@ -28,10 +32,14 @@ DRAWN: dict[str, dict[str, Any]] = {
     "self": {"steer": "model"},
     "program": {"steer": "program"},
     "first": {"critique": False},
+    "best": {"best_of": 2, "rounds": 0},
+    "words": {"critique": False, "thoughts": "words"},
+    "bare": {"critique": False, "thoughts": "none"},
 }
-"""Conditions that draw, and the settings that make them; "direct", the answer at a glance, is the one that does not."""
+"""Conditions that draw, and the settings that make them; "direct", the answer at a glance, is the one that does not think."""
 
-CONDITIONS = ("direct", "first", "self", "program")
+EVERY = ("direct", "first", "self", "program", "best", "words", "bare")
+CONDITIONS = EVERY[:4]
 MOST_SECONDS = 600.0
 """Budget of one run: wide, so that a slow machine takes longer and does not score worse."""
 SIDE_BY_SIDE = 10**6
@@ -40,33 +48,53 @@ SIDE_BY_SIDE = 10**6
 
 @dataclass(frozen=True)
 class Exam:
-    """Everything that decides what is measured; two runs of one exam with one model give the same records, times aside."""
+    """Everything that decides what is measured; two runs of one exam with one model give the same records, times aside.
+
+    ``sizes`` are the groups of problems (sizes of boards, kinds of questions); ``n`` counts the problems of each of them, or
+    with ``spread`` those of all together.
+    """
 
     task: str = "maze"
     split: str = "test"
     n: int = 200
-    sizes: tuple[int, ...] = (4, 5, 6, 7, 8)
+    sizes: tuple[Group, ...] = (4, 5, 6, 7, 8)
     seed: int = 0
     temperature: float = 0.0
     conditions: tuple[str, ...] = CONDITIONS
     critic_n: int = 1000
     thought_n: int = 300
     style: str | None = None
+    spread: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def settings(self, condition: str) -> Settings:
-        return Settings(seed=self.seed, temperature=self.temperature, seconds=MOST_SECONDS, **DRAWN[condition])
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Exam:
+        """Inverse of ``to_dict``, of files written before there were further fields too."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+
+    def settings(self, condition: str, about: int = 0) -> Settings:
+        """Of a run that takes ``about`` so many pictures (0: not known). Far beyond them a run has lost its way."""
+        most = about + 10 if about and "thoughts" in DRAWN[condition] else max(Settings().max_frames, about + 20)
+        drawn = Settings(seed=self.seed, temperature=self.temperature, seconds=MOST_SECONDS, **DRAWN[condition])
+        return replace(drawn, max_frames=min(most, 400))
+
+    def count(self, group: Group) -> int:
+        """How many problems of a group there are."""
+        if not self.spread:
+            return self.n
+        each, over = divmod(self.n, len(self.sizes))
+        return each + (self.sizes.index(group) < over)
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One piece of work: all conditions on one problem ("solve"), one right and two wrong pictures to judge ("judge"), or a
+    """One piece of work: all conditions on one problem ("solve"), one right and some wrong pictures to judge ("judge"), or a
     picture to draw after a thought that is not the right one ("thought")."""
 
     kind: str
-    size: int
+    size: Group
     index: int
 
     @property
@@ -75,24 +103,30 @@ class Unit:
 
 
 def units(exam: Exam) -> list[Unit]:
-    """All work of an exam, the same problem never twice; sizes take turns, so that a part of it is a fair part.
+    """All work of an exam, the same problem never twice; groups take turns, so that a part of it is a fair part.
 
-    Small boards have few layouts: what is drawn a second time is replaced by further ones, at most ten times as many as asked for.
+    Small boards have few layouts: what comes a second time is replaced by further ones, at most ten times as many as asked for.
     """
     task, found = TASKS[exam.task], []
     for size in exam.sizes:
         seen: dict[Any, Unit] = {}
-        for number in range(10 * exam.n if exam.conditions else 0):
-            if len(seen) == exam.n:
+        wanted = exam.count(size) if exam.conditions else 0
+        for number in range(10 * wanted):
+            if len(seen) == wanted:
                 break
             unit = Unit("solve", size, exam.seed * SIDE_BY_SIDE + number)
-            seen.setdefault(task.problem(exam.split, unit.index, size, exam.style).image.hash, unit)
+            seen.setdefault(_content(task.problem(exam.split, unit.index, size, exam.style)), unit)
         found.append(list(seen.values()))
     longest = max(map(len, found), default=0)
     solving = [rows[place] for place in range(longest) for rows in found if place < len(rows)]
     first = exam.seed * SIDE_BY_SIDE + SIDE_BY_SIDE // 2
-    further = (("judge", exam.critic_n), ("thought", exam.thought_n))
+    further = (("judge", exam.critic_n), ("thought", exam.thought_n if exam.task in FOLLOWING else 0))
     return solving + [Unit(kind, exam.sizes[i % len(exam.sizes)], first + i) for kind, count in further for i in range(count)]
+
+
+def _content(problem: Any) -> str:
+    """All of a problem but its name: its picture alone may be a blank sheet."""
+    return json.dumps({name: value for name, value in problem.to_dict().items() if name != "id"}, sort_keys=True)
 
 
 def measure(exam: Exam, model: UnifiedModel, unit: Unit) -> Record:
@@ -100,119 +134,134 @@ def measure(exam: Exam, model: UnifiedModel, unit: Unit) -> Record:
     task = TASKS[exam.task]
     head = {"key": unit.key, "kind": unit.kind, "size": unit.size, "index": unit.index}
     if unit.kind == "judge":
-        return head | {"pictures": list(_judged(exam, task, model, unit))}
+        return head | {"heat": heat_of(model, task), "pictures": list(_judged(exam, task, model, unit))}
     if unit.kind == "thought":
         return head | FOLLOWING[task.name](model, task.problem(exam.split, unit.index, unit.size, exam.style), random.Random(unit.key))
     problem, memo = task.problem(exam.split, unit.index, unit.size, exam.style), Memo(model)
     runs: dict[str, Record] = {}
     for name in DRAWN:
         if name in exam.conditions:
-            runs[name] = _drawn(task, problem, memo, exam.settings(name))
+            trace = _drawn(task, problem, memo, exam.settings(name, task.about(problem)))
+            runs[name] = run_record(task, problem, trace)
+            if name == "self" and exam.spread:
+                runs[name] |= {"heat": heat_of(model, task), "judged": [_compared(*pair) for pair in _both(trace)]}
     if "direct" in exam.conditions:
-        runs["direct"] = _direct(task, problem, memo)
-    named = {"id": problem.id, "layout": LAYOUTS[task.name](problem)}
-    return head | named | {"runs": {name: runs[name] for name in CONDITIONS if name in runs}}
+        runs["direct"] = _direct(task, problem, memo, exam)
+    named = {"id": problem.id, "layout": task.layout(problem)}
+    return head | named | {"runs": {name: runs[name] for name in EVERY if name in runs}}
 
 
-def _direct(task: Task, problem: Any, memo: Memo) -> Record:
-    """The answer at one glance: one call for text, scored without any picture."""
+def heat_of(model: UnifiedModel, task: Task) -> float:
+    """The temperature that the model's confidences were brought to; fitting it anew has to know."""
+    return model.capabilities.calibration.get(task.name, 1.0)
+
+
+def _direct(task: Task, problem: Any, memo: Memo, exam: Exam) -> Record:
+    """The answer at one glance: one call for text, scored without any picture; one for a picture where that is the answer."""
     began = memo.clock()
     asks = prompts.wording(task, memo.capabilities)
-    words = write(memo, asks.direct(problem.image), memo.options_type())
+    if "answer" in task.asks(problem):
+        words = write(memo, asks.direct(problem, problem.image), memo.options_type())
+        seconds = memo.clock() - began
+        right = halves(task.score(problem, [], asks.parse_answer(words)).to_dict())[1]
+        return {"success": bool(right), "answer_right": right, "answer": words, "seconds": seconds}
+    options = replace(options_for(memo, exam.settings("first"), 1, 0), think=False)
+    image = draw(memo, asks.direct(problem, problem.image), options)
     seconds = memo.clock() - began
-    right = task.score(problem, [], asks.parse_moves(words)).moves_right
-    return {"success": right, "answer_right": right, "answer": words, "seconds": seconds}
+    score = task.score(problem, [fitted(image, problem.image)] if image else [], ()).to_dict()
+    return {"success": bool(score["solved"]), "answer_right": None, "answer": "", "fault": score.get("fault"), "seconds": seconds}
 
 
-def _drawn(task: Task, problem: Any, memo: Memo, settings: Settings) -> Record:
-    trace = fold(DrawAgent(memo, task, settings, clock=memo.clock).events(problem))
-    return run_record(task, problem, trace)
+def _drawn(task: Task, problem: Any, memo: Memo, settings: Settings) -> Trace:
+    return fold(DrawAgent(memo, task, settings, clock=memo.clock).events(problem))
+
+
+def halves(score: Mapping[str, Any]) -> tuple[bool, bool | None]:
+    """(the pictures are right, the answer is right) by a task's score; the latter None where there is no answer in words."""
+    if "drawn" in score:
+        return bool(score["drawn"]), score["answer_right"]
+    return score["frames"] > 0 and score["legal_frames"] == score["frames"], score["moves_right"]
 
 
 def run_record(task: Task, problem: Any, trace: Trace) -> Record:
     """What one run of the agent came to.
 
-    ``success``: solved by the program's score. ``legal``: every kept picture is a legal next one. ``pictures`` are the kept ones,
+    ``success``: solved by the program's score. ``legal``: the kept pictures are right. ``pictures`` are the kept ones,
     ``redraws`` the further ones. ``drawing_seconds`` is the model's time for pictures alone, ``seconds`` that of the whole run.
     ``unchanged``, ``identical``: cells that show the same in consecutive pictures, and those of them with the very same pixels.
     ``verdicts`` counts what model and program said of the same picture.
     """
     kept = trace.pictures()
     score = trace.score or task.score(problem, kept, trace.moves).to_dict()
-    drawn = [item.picture for item in trace.rounds()]
+    legal, answered = halves(score)
+    rounds = trace.rounds()
     unchanged, identical = pixels_kept(task, trace)
-    pairs = [(mine.ok, its.ok) for item in trace.rounds() if (mine := item.verdict("model")) and (its := item.verdict("program"))]
+    pairs = [(mine.ok, its.ok) for _, mine, its in _both(trace)]
     said = {(True, True): "right_passed", (False, True): "right_refused", (True, False): "wrong_passed", (False, False): "wrong_refused"}
     return {
-        "success": bool(score["solved"]), "legal": bool(kept) and score["legal_frames"] == len(kept), "answer_right": score["moves_right"],
-        "pictures": len(kept), "redraws": sum(step.kind == "revise" for step in drawn), "seconds": trace.seconds,
-        "drawing_seconds": sum(float(step.stats.get("seconds", 0.0)) for step in drawn), "unchanged": unchanged, "identical": identical,
-        "verdicts": {name: sum(pair == key for pair in pairs) for key, name in said.items()} if pairs else {},
+        "success": bool(score["solved"]), "legal": legal, "answer_right": answered,
+        "pictures": len(kept), "redraws": len(rounds) - len({item.frame for item in rounds}), "seconds": trace.seconds,
+        "drawing_seconds": sum(float(item.picture.stats.get("seconds", 0.0)) for item in rounds), "unchanged": unchanged,
+        "identical": identical, "verdicts": {name: sum(pair == key for pair in pairs) for key, name in said.items()} if pairs else {},
         "fault": score.get("fault"), "reason": trace.reason, "answer": trace.answer,
-    }
+    }  # fmt: skip
+
+
+def _both(trace: Trace) -> Iterator[tuple[int, Critiqued, Critiqued]]:
+    """(redraws before it, the model's verdict, the program's) of every picture that both judged."""
+    for item in trace.rounds():
+        mine, its = item.verdict("model"), item.verdict("program")
+        if mine is not None and its is not None:
+            yield item.number, mine, its
+
+
+def _compared(round: int, mine: Critiqued, its: Critiqued) -> Record:
+    return {"round": round} | _pair((its.ok, its.fault, its.where), mine)
+
+
+def _pair(truth: Verdict, said: Critiqued) -> Record:
+    """The truth about a picture beside what the model said of it."""
+    ok, fault, where = truth
+    return {
+        "ok": ok, "fault": fault, "where": where and list(where), "said_ok": said.ok, "said_fault": said.fault,
+        "said_where": said.where and list(said.where), "confidence": said.confidence, "words": said.words,
+    }  # fmt: skip
 
 
 def pixels_kept(task: Task, trace: Trace) -> tuple[int, int]:
-    """(cells of the board that show the same in a kept picture and the one before, those whose pixels are the same bit for bit)."""
-    reading = task.read(trace.start)
+    """(cells of the task's grid that show the same in a kept picture and the one before, those whose pixels are the same bit for bit)."""
+    grid = task.grid(task.from_dict(trace.problem))
     unchanged = identical = 0
     for item in trace.rounds():
         if item.accepted and item.image is not None and item.before is not None:
-            same = _same_cells(item.before, item.image, reading.n, reading.offset)
+            same = _same_cells(item.before, item.image, *grid)
             still = np.ones_like(same)
             for row, column in item.changed:
-                still[row, column] = False
+                if max(row, column) < len(still):
+                    still[row, column] = False
             unchanged, identical = unchanged + int(still.sum()), identical + int((same & still).sum())
     return unchanged, identical
 
 
-def _same_cells(before: Image, after: Image, n: int, offset: int) -> np.ndarray:
-    """Which cells of an n x n board are the same in both pictures, pixel for pixel: bool [n, n]."""
+def _same_cells(before: Image, after: Image, first: int, count: int, whole: int) -> np.ndarray:
+    """Which cells of a grid are the same in both pictures, pixel for pixel: bool [count, count]."""
     if (before.width, before.height) != (after.width, after.height):
-        return np.zeros((n, n), bool)
+        return np.zeros((count, count), bool)
     one, other = (np.frombuffer(image.rgb, np.uint8).reshape(image.height, image.width, 3) for image in (before, after))
-    cell = maze.SHOWN_PX
-    board = np.s_[offset * cell : (offset + n) * cell]
-    return (one == other).all(-1)[board, board].reshape(n, cell, n, cell).all((1, 3))
+    cell = before.width // whole
+    part = np.s_[first * cell : (first + count) * cell]
+    return rearrange((one == other).all(-1)[part, part], "(r a) (c b) -> r c (a b)", r=count, c=count).all(-1)
 
 
 # --- the critic
 
-Moment = tuple[Image, list[tuple[Image, bool, str | None, tuple[int, int] | None]]]
-"""A picture, and next ones of it with the truth about each: right or not, kind of fault, cell."""
-
-
-def _maze_moment(rng: random.Random, problem: maze.Problem) -> Moment:
-    """One right and two different wrong next pictures at a random moment of the solution; the faults are exact."""
-    frames = [problem.board, *maze.solve(problem).frames]
-    at = rng.randrange(len(frames) - 1)
-    before, shown = frames[at], [frames[at + 1]]
-    for _ in range(20):
-        wrong = maze.corrupt(rng, before, frames[at + 1])
-        if wrong not in shown:
-            shown.append(wrong)
-        if len(shown) == 3:
-            break
-    truths = [(board, maze.judge(before, board)) for board in shown]
-    return maze.render(before), [(maze.render(board), truth.ok, truth.fault, truth.where) for board, truth in truths]
-
-
-MOMENTS: dict[str, Callable[[random.Random, Any], Moment]] = {"maze": _maze_moment}
-"""Task -> what its critic is examined on."""
-LAYOUTS: dict[str, Callable[[Any], str]] = {"maze": lambda problem: maze.canonical(problem.board)[:16]}
-"""Task -> what problems have in common that differ in little else: boards with the same walls, turned, mirrored, other start and goal."""
-
 
 def _judged(exam: Exam, task: Task, model: UnifiedModel, unit: Unit) -> Iterator[Record]:
     problem = task.problem(exam.split, unit.index, unit.size, exam.style)
-    before, shown = MOMENTS[task.name](random.Random(f"critic:{unit.index}:{unit.size}"), problem)
+    before, shown = task.moment(random.Random(f"critic:{unit.index}:{unit.size}"), problem)
     critic = model_critic(model, task)
-    for image, ok, fault, where in shown:
-        said = critic(problem, before, image)
-        yield {
-            "ok": ok, "fault": fault, "where": where and list(where), "said_ok": said.ok, "said_fault": said.fault,
-            "said_where": said.where and list(said.where), "confidence": said.confidence, "words": said.words,
-        }
+    for image, *truth in shown:
+        yield _pair(tuple(truth), critic(problem, before, image))
 
 
 # --- does the picture follow the thought?
@@ -231,7 +280,7 @@ def _follows_maze(model: UnifiedModel, problem: maze.Problem, rng: random.Random
         if asked is not None and asked != maze.next_board(board):
             break
     asks = prompts.wording(TASKS["maze"], model.capabilities)
-    image = draw(model, asks.next_step(maze.render(board), thought), options_type(model)())
+    image = draw(model, asks.next_step(problem, maze.render(board), thought), options_type(model)())
     drawn = maze.read(image, board.n).board if image is not None else None
     kind = "dead ends" if thought.startswith("dead ends") else "step"
     return {"asked": kind, "thought": thought, "followed": drawn == asked, "ignored": drawn == maze.next_board(board)}

@@ -13,7 +13,7 @@ from agents.events import Answered, Critiqued, Event, Finished, Kept, RunStarted
 from agents.export import gif, strip
 from agents.loop import DrawAgent
 from agents.settings import Settings
-from agents.tasks import TASKS
+from agents.tasks import TASKS, Group
 from agents.trace import Trace, fold
 from unimm.document import Text
 from unimm.errors import BadInput, UnimmError
@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     """The command's flags; those of the run are made from ``Settings``."""
     flags = argparse.ArgumentParser(prog="python -m agents.run", description="Solve one problem by drawing, in the terminal.")
     flags.add_argument("--task", choices=sorted(TASKS), default="maze")
-    flags.add_argument("--size", type=int, help="size of the problem (default: the task's choice)")
+    flags.add_argument("--size", "--group", type=_group, help="size or group of the problem, such as 6 (default: the task's choice)")
     flags.add_argument("--split", default="test", help="which problems: train, val or test (default: test)")
     flags.add_argument("--index", type=int, help="which problem of the split (default: the seed)")
     flags.add_argument("--model", default="star-tiny", help=f"{WHICH} (default: star-tiny)")
@@ -44,6 +44,10 @@ def parser() -> argparse.ArgumentParser:
         else:
             flags.add_argument(name, type=kind, default=row.default, help=text)
     return flags
+
+
+def _group(text: str) -> Group:
+    return int(text) if text.isdecimal() else text
 
 
 def load_model(name: str) -> UnifiedModel:

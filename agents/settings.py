@@ -11,13 +11,15 @@ from unimm.errors import BadInput
 from unimm.model import Options, UnifiedModel, check_bounds, option, options_type
 
 Steer = Literal["model", "program", "both"]
+Thoughts = Literal["latent", "words", "none"]
+CHOICES: dict[str, tuple[str, ...]] = {"steer": get_args(Steer), "thoughts": get_args(Thoughts)}
 
 
 @dataclass(frozen=True)
 class Settings:
     """How a run goes; bounds and help for pages and flags stand in the fields' metadata."""
 
-    steer: Steer = field(default="model", metadata={"choices": get_args(Steer), "help": "Whose verdict decides."})
+    steer: Steer = field(default="model", metadata={"choices": CHOICES["steer"], "help": "Whose verdict decides."})
     rounds: int = option(3, 0, 20, "At most so many redraws of one picture.")
     patience: int = option(3, 1, 20, "Stop redrawing a picture after so many redraws that were no better.")
     seconds: float = option(60.0, 0.0, 3600.0, "Stop the run after so many seconds.")
@@ -28,10 +30,16 @@ class Settings:
     critique: bool = field(default=True, metadata={"help": "Judge every picture; off keeps the first drawing of each."})
     go_on: bool = field(default=True, metadata={"help": "Where no redraw convinced the model, go on from the best picture."})
     max_frames: int = option(80, 1, 400, "At most so many pictures.")
+    best_of: int = option(1, 1, 8, "Draw so many first drafts of every picture and keep the one that is judged best.")
+    thoughts: Thoughts = field(default="latent", metadata={
+        "choices": CHOICES["thoughts"],
+        "help": "What a picture is drawn from: the thought as it was thought, its words read anew, or no thought at all.",
+    })  # fmt: skip
 
     def __post_init__(self) -> None:
-        if self.steer not in get_args(Steer):
-            raise BadInput(f"steer must be one of {', '.join(get_args(Steer))}, not {str(self.steer)[:40]!r}.")
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise BadInput(f"{name} must be one of {', '.join(known)}, not {str(getattr(self, name))[:40]!r}.")
         check_bounds(self)
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,11 +62,13 @@ def derive_seed(seed: int, frame: int, round: int) -> int:
 def options_for(model: UnifiedModel, settings: Settings, frame: int, round: int) -> Options:
     """How a model draws a picture of a run: what the settings say, and the model's own defaults for what they leave unset.
 
-    Every further redraw of the same picture is warmer by the settings' boldness.
+    Every further redraw of the same picture is warmer by the settings' boldness. A negative ``round`` is a further first draft:
+    as warm as the first one, and as warm as boldness where that one always takes the likeliest token, for else it would be the same.
     """
     own = options_type(model)()
-    warmer = settings.boldness * max(round - 1, 0)
+    warmth = settings.temperature or own.temperature
+    warmth = (warmth or settings.boldness) if round < 0 else warmth + settings.boldness * max(round - 1, 0)
     return replace(
-        own, seed=derive_seed(settings.seed, frame, round), temperature=min((settings.temperature or own.temperature) + warmer, 2.0),
+        own, seed=derive_seed(settings.seed, frame, round), temperature=min(warmth, 2.0),
         guidance=own.guidance if settings.guidance == 1 else settings.guidance,
     )

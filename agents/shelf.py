@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.events import Event
-from agents.loop import DrawAgent
 from agents.settings import Settings
-from agents.tasks import Task
+from agents.tasks import TASKS, Task
 from agents.waiting import Loading
+from agents.ways import WAYS
 from unimm.errors import BadInput, ModelUnavailable
 from unimm.memory import PRECISIONS
-from unimm.model import Capabilities, UnifiedModel
+from unimm.model import Capabilities, UnifiedModel, can_do
 from unimm.models import MODELS, ModelRow, why_not
 
 
@@ -53,9 +53,14 @@ class Shelf:
         words, _, command = reason.partition("; run: ")
         return {
             "name": row.name, "embedded": row.name == self.embedded, "available": not reason, "reason": words, "command": command,
-            "edit": can.edit, "taught": list(can.taught), "licence": can.licence,
+            "edit": can.edit, "taught": list(can.taught), "plain": can.plain, "licence": can.licence,
             "memory_gb": {kind: can.memory_gb[kind] for kind in PRECISIONS if kind in can.memory_gb},
         }  # fmt: skip
+
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that a model which can run here was taught or can be asked about in plain language; the embedded one's first."""
+        able = [row.capabilities for row in self.rows.values() if row.name == self.embedded or not self._why_not(row.name)]
+        return tuple(name for name in TASKS if any(can_do(can, name) for can in able))
 
     def capabilities(self, name: str) -> Capabilities:
         """What a model can do; of one that is not loaded, what the table says."""
@@ -111,10 +116,11 @@ class Patient:
     name: str
     task: Task
     settings: Settings
+    way: str = "draw"
 
     def events(self, given: Any, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
         with self.shelf.using(self.name) as loading:
             while (model := loading.wait(0.2)) is None:
                 if stop():
                     raise ModelUnavailable("Stopped before the model was ready.")
-            yield from DrawAgent(model, self.task, self.settings).events(given, stop)
+            yield from WAYS[self.way](model, self.task, self.settings).events(given, stop)

@@ -9,6 +9,7 @@ from typing import Any
 
 Z = 1.959963984540054
 """Two-sided 95 %."""
+_SURE = 1e-6  # a probability of exactly 0 or 1 has no logit
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,14 @@ def calibration_error(confidences: Sequence[float], right: Sequence[bool], bins:
         held[min(int(confidence * bins), bins - 1)].append((confidence, hit))
     gaps = (abs(sum(confidence - hit for confidence, hit in rows)) for rows in held)
     return sum(gaps) / len(confidences)
+
+
+def tempered(chance: float, heat: float) -> float:
+    """A probability with its logit divided by a temperature; 1 leaves it as it is, and more makes it less sure."""
+    if heat == 1.0:
+        return chance
+    chance = min(max(chance, _SURE), 1 - _SURE)
+    return (1 + math.tanh((math.log(chance) - math.log1p(-chance)) / heat / 2)) / 2
 
 
 def mean(values: Iterable[float | None]) -> float | None:

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from agents.measure import CONDITIONS, Record
+from agents.measure import EVERY, Record
 from agents.statistics import Share, balanced, calibration_error, mean, percent, share, wilson
 
 Rows = Sequence[Record]
 NAMES = {
     "direct": "direct answer, no drawing", "first": "first picture kept", "self": "self-critique", "program": "program's critique",
+    "best": "best of two drafts", "words": "first picture, thought as words", "bare": "first picture, no thought",
 }
+"""Condition -> what a table calls it."""
 
 
 def summarise(records: Iterable[Record]) -> dict[str, Any]:
-    """``{"boards": {"6": {"self": {...}}, "all": ...}, "critic": {...} or None, "thoughts": {...}}``: plain JSON data."""
+    """``{"boards": {"6": {"self": {...}}, "all": ...}, "critic": {...} or None, "thoughts": {...}}``: plain JSON data.
+
+    The boards are those of a group of problems, whatever the task calls it. "critic" is on pictures made for its exam,
+    "critic_own", where it was recorded, on those that were drawn in the runs with self-critique.
+    """
     listed = list(records)
     solved = [record for record in listed if record["kind"] == "solve"]
     judged = [picture for record in listed if record["kind"] == "judge" for picture in record["pictures"]]
-    boards = {str(size): _conditions([r for r in solved if r["size"] == size]) for size in sorted({r["size"] for r in solved})}
-    return {"boards": boards | ({"all": _conditions(solved)} if solved else {}), "critic": _critic(judged) if judged else None,
+    own = [picture for record in solved for picture in record["runs"].get("self", {}).get("judged", ())]
+    boards = {str(size): _conditions([r for r in solved if r["size"] == size]) for size in _groups(solved)}
+    critics = {"critic": _critic(judged) if judged else None} | ({"critic_own": _critic(own)} if own else {})
+    return {"boards": boards | ({"all": _conditions(solved)} if solved else {}), **critics,
             "thoughts": _thoughts([record for record in listed if record["kind"] == "thought"])}  # fmt: skip
+
+
+def _groups(records: Rows) -> list[Any]:
+    """The groups in the records: sizes from small to large, others in the order of their first problems."""
+    found = list(dict.fromkeys(record["size"] for record in records))
+    return sorted(found) if all(isinstance(size, int) for size in found) else found
 
 
 def _thoughts(records: Rows) -> dict[str, Any]:
@@ -34,13 +48,14 @@ def _thoughts(records: Rows) -> dict[str, Any]:
 
 
 def _conditions(records: Rows) -> dict[str, Any]:
-    return {name: _condition(rows) for name in CONDITIONS if (rows := [r["runs"][name] for r in records if name in r["runs"]])}
+    return {name: _condition(rows) for name in EVERY if (rows := [r["runs"][name] for r in records if name in r["runs"]])}
 
 
 def _condition(runs: Rows) -> dict[str, Any]:
     summary = {
         "n": len(runs), "success": share(run["success"] for run in runs).to_dict(),
-        "answer_right": share(run["answer_right"] for run in runs).to_dict(), "seconds_a_maze": mean(run["seconds"] for run in runs),
+        "answer_right": share(run["answer_right"] for run in runs if run["answer_right"] is not None).to_dict(),
+        "seconds_a_problem": mean(run["seconds"] for run in runs),
     }
     if "pictures" not in runs[0]:
         return summary
@@ -65,7 +80,7 @@ def _critic(pictures: Rows) -> dict[str, Any]:
     """Recall of right pictures, and per kind of fault recall, balanced accuracy with it, right kind and right cell named."""
     right, wrong = [p for p in pictures if p["ok"]], [p for p in pictures if not p["ok"]]
     passed, kinds = share(p["said_ok"] for p in right), sorted({p["fault"] for p in wrong})
-    faults = {kind: _fault([p for p in wrong if p["fault"] == kind], passed) for kind in kinds}
+    faults = {kind: _fault([p for p in wrong if (p["fault"] or "unnamed") == kind], passed) for kind in kinds}
     hits = [p["said_ok"] == p["ok"] for p in pictures]
     return {
         "right": len(right), "wrong": len(wrong), "right_passed": passed.to_dict(), **_fault(wrong, passed), "faults": faults,
@@ -107,7 +122,8 @@ def _boards_table(boards: dict[str, Any]) -> str:
             rows.append((
                 size if size == "all" else f"{size}x{size}", NAMES[name], str(row["n"]), _share(row["success"]),
                 _share(row["answer_right"]), _share(row.get("legal")), _number(row.get("pictures"), 1), _number(row.get("redraws"), 2),
-                _number(row.get("seconds_a_drawing"), 3), _number(row.get("seconds_a_picture"), 3), _number(row["seconds_a_maze"], 2),
+                _number(row.get("seconds_a_drawing"), 3), _number(row.get("seconds_a_picture"), 3),
+                _number(row.get("seconds_a_problem", row.get("seconds_a_maze")), 2),  # the latter in files of before
                 percent(row.get("unchanged_identical")),
             ))  # fmt: skip
     notes = (
@@ -156,6 +172,55 @@ def _thoughts_table(thoughts: dict[str, Any]) -> str:
         for kind, row in thoughts.items()
     ]
     return f"Does the picture follow the thought, or only what the model saw?\n\n{_markdown(head, rows)}"
+
+
+# --- tables of several tasks
+
+SOURCES = {"critic": "made for the exam", "critic_own": "own drawings"}
+"""What a critic was asked about -> what a table calls it."""
+
+
+def suite_tables(summaries: Mapping[str, dict[str, Any]]) -> str:
+    """Task -> summary, in words: Markdown tables of success a condition, of self-critique a group, and of the critic."""
+    return "\n\n".join(table for table in (_suite(summaries), _suite_groups(summaries), _suite_critics(summaries)) if table)
+
+
+def _suite(summaries: Mapping[str, dict[str, Any]]) -> str:
+    head = ("task", "condition", "n", "success %", "pictures right %", "answer right %", "pictures", "redraws", "s/picture", "s/problem")
+    rows = [
+        (task, NAMES[name], str(row["n"]), _share(row["success"]), _share(row.get("legal")), _share(row["answer_right"]),
+         _number(row.get("pictures"), 1), _number(row.get("redraws"), 2), _number(row.get("seconds_a_picture"), 3),
+         _number(row["seconds_a_problem"], 2))
+        for task, summary in summaries.items() for name, row in summary["boards"].get("all", {}).items()
+    ]  # fmt: skip
+    notes = (
+        "Intervals are 95 % (Wilson). Success: pictures and answer right by the program's score; where the answer is a picture, that one. "
+        "s/picture: the whole run over all pictures drawn, thinking and judging included."
+    )
+    return f"{_markdown(head, rows)}\n\n{notes}" if rows else ""
+
+
+def _suite_groups(summaries: Mapping[str, dict[str, Any]]) -> str:
+    head = ("task", "group", "n", "success %", "pictures right %", "answer right %", "redraws")
+    rows = [
+        (task, group, str(row["n"]), _share(row["success"]), _share(row["legal"]), _share(row["answer_right"]), _number(row["redraws"], 2))
+        for task, summary in summaries.items() for group, conditions in summary["boards"].items()
+        if group != "all" and (row := conditions.get("self"))
+    ]  # fmt: skip
+    return f"Self-critique, a group of problems:\n\n{_markdown(head, rows)}" if rows else ""
+
+
+def _suite_critics(summaries: Mapping[str, dict[str, Any]]) -> str:
+    head = ("task", "pictures", "kind of fault", "right", "wrong", "called wrong %", "balanced accuracy %", "kind named %", "place named %",
+            "calibration error")  # fmt: skip
+    rows = []
+    for task, summary in summaries.items():
+        for source, shown in SOURCES.items():
+            if critic := summary.get(source):
+                error = _number(critic["calibration_error"], 4)
+                parts = [(kind.replace("_", " "), row, "") for kind, row in critic["faults"].items()] + [("all", critic, error)]
+                rows += [(task, shown, name, str(critic["right"]), *_critic_row(name, row)[1:], last) for name, row, last in parts]
+    return f"The critic:\n\n{_markdown(head, rows)}" if rows else ""
 
 
 def _share(data: dict[str, Any] | None) -> str:

@@ -208,15 +208,18 @@ def solve(model: UnifiedModel, problem: maze.Problem, fit: foreign.Fit, settings
     assert trace is not None
     if trace.score is None:
         asks = prompts.wording(task, model.capabilities)
-        words = write(model, asks.answer(moves_drawn(trace, asks)), options_type(model)())
-        trace = trace.add(Answered(words, tuple(asks.parse_moves(words))))
+        asked = asks.answer(problem, trace.start, moves_drawn(trace, asks))
+        assert asked is not None  # mazes have an answer
+        words = write(model, asked, options_type(model)())
+        trace = trace.add(Answered(words, asks.parse_answer(words)))
     return trace
 
 
 def moves_drawn(trace: Trace, asks: prompts.Wording) -> list[str]:
     """The moves of the kept pictures: what the thought decided, or what a redrawn picture shows."""
     kept = [item for item in trace.rounds() if item.accepted]
-    moves = [asks.parse_move(item.thought) if item.number == 0 else asks.task.move_between(item.before, item.image) for item in kept]
+    between = asks.task.move_between or (lambda before, after: None)
+    moves = [asks.parse_move(item.thought) if item.number == 0 else between(item.before, item.image) for item in kept]
     return [move for move in moves if move]
 
 

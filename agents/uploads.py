@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image as PILImage
 from PIL import ImageOps, UnidentifiedImageError
 
-from agents.tasks import foreign, maze
+from agents.tasks import foreign, maze, scene
 from unimm.document import Image
 from unimm.errors import BadInput
 
@@ -65,6 +65,15 @@ def board_in(picture: Image) -> maze.Problem:
     if own.board is not None and own.n and not own.unreadable and not own.stray:
         return maze.paint([[_PLAIN.get(kind, kind) for kind in row] for row in own.board.cells])
     return with_picture(foreign.fit(picture, _size_in(picture))[0], picture)
+
+
+def scene_in(picture: Image) -> list[list[str]]:
+    """The shapes in a picture of one of our scenes as [colour, shape, size, place]; raises ``BadInput`` where it shows something else."""
+    read = scene.read(Image.from_pil(picture.to_pil().resize((scene.SIDE * scene.SLOT_PX,) * 2, PILImage.Resampling.BOX)))
+    if read.unclear or abs(picture.width - picture.height) > picture.width // 20:
+        places = ", ".join(maze.cell_name(slot) for slot in read.unclear[:6])
+        raise BadInput(f"This is no scene of our shapes{f': {places} cannot be read' if places else ''}. Save one of this page's pictures.")
+    return [[thing.colour, thing.shape, thing.size, maze.cell_name(thing.slot)] for thing in read.scene.things]
 
 
 def with_picture(problem: maze.Problem, picture: Image) -> maze.Problem:

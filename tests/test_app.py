@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -20,11 +21,11 @@ from PIL import Image as PILImage
 from serving import Gated, fold, redrawer, served, shelf_with, slipping, stream
 
 import app
-from agents import desk, uploads, view
+from agents import damage, desk, looks, uploads, view
 from agents.loop import DrawAgent
 from agents.scripted import maze_model
 from agents.settings import Settings
-from agents.tasks import TASKS, foreign, maze
+from agents.tasks import TASKS, compose, figure, foreign, geometry_pictures, geometry_questions, geometry_reader, maze, scene
 from agents.trace import Trace
 from unimm.document import Image
 from unimm.errors import BadInput, MissingWeights
@@ -61,6 +62,12 @@ def refused(client: Client, *args: object, api_name: str, **named: object) -> st
     with pytest.raises(AppError) as caught:
         client.predict(*args, api_name=api_name, **named)
     return str(caught.value)
+
+
+def png(picture: PILImage.Image, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, str(options.pop("format", "PNG")), **options)
+    return buffer.getvalue()
 
 
 # ---- what works
@@ -197,13 +204,108 @@ def test_a_picture_of_another_maze_is_refused_and_a_broken_one_hides_nothing(cli
         assert "own" not in opened["pictures"] and len(opened["steps"]) == len(trace.steps)
 
 
+# ---- other ways, and damage
+
+
+def test_a_problem_of_any_task_is_checked_and_run(client: Client) -> None:
+    made = client.predict("maze", 5, api_name="/new_problem")
+    assert client.predict(made["problem"], api_name="/check_problem") == {"ok": True, "reason": "", **made}
+    assert "No route" in client.predict({"task": "maze", "rows": ["S#..", "##..", "...G", "...."]}, api_name="/check_problem")["reason"]
+    job = client.predict({"task": "maze", "rows": ROWS}, {"critique": False, "seed": 3}, api_name="/start")["job"]
+    seen = fold(follow(client, job))
+    assert seen["head"]["settings"]["seed"] == 3 and "critique" not in {step["kind"] for step in seen["steps"].values()}
+
+
+def test_a_glance_answers_without_a_picture(client: Client) -> None:
+    job = client.predict({"task": "maze", "rows": ROWS}, {}, "", "glance", api_name="/start")["job"]
+    seen = fold(follow(client, job))
+    assert [step["kind"] for step in seen["steps"].values()] == ["answer"]
+    assert seen["head"]["score"]["solved"] and seen["head"]["moves"][0] == "right"
+
+
+def layer(colour: str, box: tuple[int, int, int, int]) -> bytes:
+    """What a brush leaves: one opaque box on a transparent layer of the size of the shown picture."""
+    sheet = PILImage.new("RGBA", (128, 128))
+    sheet.paste(PILImage.new("RGBA", (box[2] - box[0], box[3] - box[1]), colour), box)
+    return png(sheet)
+
+
+def drawn_step(trace: Trace) -> int:
+    return next(step.id for step in trace.steps if step.kind == "draw" and step.frame == 1)
+
+
+def test_damage_changes_what_it_touches_and_nothing_else(trace: Trace) -> None:
+    step = drawn_step(trace)
+    before = maze.read(trace.step(step).image, 4).board
+    painted = damage.damaged(trace, step, b"", [{"tool": "paint", "at": "d1", "to": "floor"}])
+    assert maze.read(painted, 4).board == before.put({(0, 3): maze.FLOOR})
+    assert painted == damage.damaged(trace, step, layer("#f4efe6", (96, 0, 128, 32)))
+    smeared = damage.damaged(trace, step, layer("#ff00ff", (10, 70, 25, 80)))
+    assert (2, 0) in maze.read(smeared, 4).unreadable and (smeared.width, smeared.height) == (256, 256)
+
+
+@pytest.mark.parametrize(
+    ("changes", "brush", "words"),
+    [
+        ([{"tool": "paint", "at": "d1", "to": NASTY}], b"", "Use one of"), ([{"tool": "paint", "at": "z9", "to": "wall"}], b"", "no place"),
+        ([{"tool": NASTY}], b"", "no tool"), ([[1]], b"", "object of texts"), ([{}] * 100, b"", "at most"), (NASTY, b"", "at most"),
+        ([], b"no picture", "no PNG"), ([], png(PILImage.new("RGBA", (40, 40))), "128x128"),
+    ],
+)  # fmt: skip
+def test_damage_that_fits_no_picture_is_refused(trace: Trace, changes: object, brush: bytes, words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        damage.damaged(trace, drawn_step(trace), brush, changes)
+    with pytest.raises(BadInput, match="Only a drawn picture"):
+        damage.damaged(trace, 0)
+
+
+def test_the_tools_move_erase_and_recolour_one_thing() -> None:
+    asked = compose.paint("two red circles left of a blue square")
+    before = compose.solve(asked).frames[-1]
+    thing, other = before.things[0], before.things[-1]
+    at, to = maze.cell_name(thing.slot), maze.cell_name(other.slot)
+
+    def after(tool: str, **change: str) -> scene.Scene:
+        return scene.read(damage.TOOLS["compose"][tool](compose.render(before), asked, {"at": at, **change})).scene
+
+    assert after("recolour", to="green") == before.put(replace(thing, colour="green"))
+    assert after("erase") == before.without(thing.slot)
+    assert after("move", to=to) == before.put(replace(thing, slot=other.slot), replace(other, slot=thing.slot))
+    with pytest.raises(BadInput, match="no shape"):
+        after("recolour", at=maze.cell_name(before.free[0]), to="green")
+
+
+def test_a_drawn_line_is_moved_by_its_end_and_erased() -> None:
+    question = geometry_questions.generate("test", 7, "median_length")
+    whole, asked = question.sheets[-1], SimpleNamespace(task="geometry", figure=question.figure)
+    start, end = next(iter(whole.lines))
+    free = next((r, c) for r in range(1, 8) for c in range(1, 8) if (r, c) not in {start, end, *question.figure.at.values()})
+
+    def after(tool: str, at: figure.Point, to: figure.Point = free) -> figure.Sheet | None:
+        change = {"at": figure.point_name(at), "to": figure.point_name(to)}
+        image = damage.TOOLS["geometry"][tool](geometry_pictures.render(whole), asked, change)
+        return geometry_reader.read(image, question.figure).sheet
+
+    assert after("move", end).lines == {figure.segment(start, free)} and after("move", end).figure == question.figure
+    assert after("erase", end).lines == frozenset()
+    with pytest.raises(BadInput, match="No drawn line ends"):
+        after("move", free, end)
+
+
+def test_both_judge_a_broken_picture_and_the_model_repairs_it(client: Client, trace: Trace) -> None:
+    broken = [{"tool": "paint", "at": "d1", "to": "floor"}]
+    job = client.predict(trace.to_json(), drawn_step(trace), broken, api_name="/judge_damage")["job"]
+    seen = fold(follow(client, job))
+    last = list(seen["steps"].values())[-1]
+    assert last["kind"] == "critique" and last["id"] == len(trace.steps) + 1
+    said = {verdict["by"]: (verdict["ok"], verdict["fault"], verdict["where"]) for verdict in last["critiques"]}
+    assert said["model"] == said["program"] == (False, "wall_changed", "d1")
+    again = client.predict(job, last["id"], None, None, api_name="/branch")["job"]
+    after = fold(follow(client, again))
+    assert after["head"]["score"]["solved"] and after["steps"][last["id"] + 1]["kind"] == "revise"
+
+
 # ---- what is refused
-
-
-def png(picture: PILImage.Image, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, str(options.pop("format", "PNG")), **options)
-    return buffer.getvalue()
 
 
 @cache
@@ -247,6 +349,11 @@ def test_bad_pictures_are_refused_with_the_reason(client: Client, kind: str) -> 
         ((NASTY,), "/stop"), (({"a": 1},), "/stop"), ((NASTY, 0), "/follow"), (("x", NASTY), "/follow"),
         ((NASTY, 0, NASTY, 1), "/branch"), ((NASTY,), "/open_trace"), (("recorded:../../app",), "/open_trace"),
         (("recorded:" + NASTY,), "/open_trace"), ((NASTY, "json"), "/export"), (("x", NASTY), "/export"), ((NASTY, 1), "/solve"),
+        (({"task": NASTY},), "/start"), (({"task": "maze", "rows": [1]},), "/start"),
+        (({"task": "maze", "rows": ROWS}, {NASTY: 1}), "/start"),
+        (({"task": "maze", "rows": ROWS}, {"critique": NASTY}), "/start"), (({"task": "maze", "rows": ROWS}, {}, "", NASTY), "/start"),
+        ((NASTY, 1), "/new_problem"), (("maze", 1, NASTY), "/new_problem"), ((NASTY,), "/read_scene"),
+        ((NASTY, 0, []), "/damage"), ((NASTY, 0, [], NASTY), "/judge_damage"),
     ],
 )  # fmt: skip
 def test_bad_values_get_a_clear_message(client: Client, args: tuple, name: str) -> None:
@@ -382,7 +489,8 @@ def test_pieces_add_up_to_the_whole(trace: Trace) -> None:
 
 
 def test_pictures_lose_their_margin_but_not_their_size() -> None:
-    shown = view.picture_view(maze.paint(ROWS).image, 4)
+    problem = maze.paint(ROWS)
+    shown = view.picture_view(problem.image, "maze", 4, looks.window(problem, problem.image))
     picture = Image.from_png(base64.b64decode(shown["src"].partition(",")[2]))
     assert (picture.width, picture.height) == (128, 128) and shown["agent"] == "a1" and shown["goal"] == "b3"
 
@@ -407,8 +515,10 @@ def test_every_text_that_the_page_uses_is_there() -> None:
     script = "".join(path.read_text(encoding="utf-8") for path in UI.glob("*.js"))
     used = set(re.findall(r'data-(?:t|label)="([^"]+)"', markup)) | set(re.findall(r'\bt\("([^"]+)"', script))
     assert used <= set(en)
-    faults = {f"fault.{kind}" for kind in maze.FAULTS}
-    assert faults <= set(en) and {f"reason.{reason}" for reason in ("satisfied", "no gain", "stopped", "failed")} <= set(en)
+    faults = {f"fault.{kind}" for task in TASKS.values() for kind in task.faults}
+    assert faults <= set(en) and {f"figure.kind.{kind}" for kind in getattr(TASKS.get("geometry"), "groups", ())} <= set(en)
+    assert {f"{part}.{task}" for part in ("task", "kind.start", "empty", "before") for task in TASKS} <= set(en)
+    assert {f"reason.{reason}" for reason in ("satisfied", "no gain", "stopped", "failed")} <= set(en)
 
 
 def test_refusals_are_known_in_chinese() -> None:

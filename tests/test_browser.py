@@ -73,7 +73,7 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
         page.goto(address)
-        page.wait_for_selector("#editor [role=gridcell]")
+        page.wait_for_selector("#editor [role=gridcell]", state="attached")
         return page
 
     yield open_page
@@ -250,6 +250,89 @@ def test_branch_from_a_thought(url: str, visit: Callable[..., Any]) -> None:
     shot(page, "branch")
     page.click("#branches button >> nth=0")
     assert page.locator("#timeline .item").count() == before
+
+
+def test_break_this_picture_and_let_it_be_repaired(url: str, visit: Callable[..., Any]) -> None:
+    page = visit(url)
+    paint(page, ROWS)
+    run(page)
+    page.click("#timeline [data-kind=draw] >> nth=0")
+    page.click("#break summary")
+    assert page.is_disabled("#break-judge")
+    page.click("#break-inks [data-ink=floor]")
+    page.locator("#break-layer").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    whole = page.get_attribute("#break-picture", "src")
+    page.keyboard.press("Enter")  # the wall at d1 becomes floor
+    page.wait_for_function("src => document.getElementById('break-picture').src !== src", arg=whole)
+    page.click("#break-judge")
+    page.wait_for_selector("#break-repair:visible")
+    assert page.locator("#break-verdicts .verdict.no").count() == 2 and "d1" in page.inner_text("#break-verdicts [data-by=model]")
+    assert page.get_attribute("#break-marks .mark-fault", "data-cell") == "d1"
+    shot(page, "break")
+    page.click("#break-repair")
+    page.wait_for_selector("#branches:not([hidden])")
+    finished(page)
+    assert page.locator("#branches button").count() == 2 and page.locator("#timeline [data-kind=revise]").count()
+    page.click("#timeline [data-kind=draw] >> nth=0")
+    page.click("#break-tools [data-tool=brush]")
+    box = page.locator("#break-layer").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.1, box["y"] + box["height"] * 0.6)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.9, steps=4)
+    page.mouse.up()
+    page.click("#break-judge")
+    page.wait_for_selector("#break-verdicts [data-by=program].no")
+    page.click("#break-clear")
+    assert page.is_disabled("#break-judge") and page.is_hidden("#break-result")
+
+
+def test_two_ways_side_by_side(url: str, visit: Callable[..., Any]) -> None:
+    page = visit(url, viewport={"width": 390, "height": 844})
+    paint(page, ROWS)
+    page.click("#to-duel")
+    page.click("#duel-kinds [data-kind=critique]")
+    page.click("#duel-run")
+    page.wait_for_selector("[data-side='1'] .final")
+    with_it, without = (page.locator(f"[data-side='{index}']") for index in (0, 1))
+    assert with_it.locator(".final.ok").count() == 1 and without.locator(".final.no").count() == 1
+    assert with_it.locator(".item").count() > with_it.locator(".item.ok").count() >= 1 and without.locator(".item.ok").count() == 0
+    first = with_it.locator(".side-plate img").get_attribute("src")
+    with_it.locator(".item").first.click()
+    assert with_it.locator(".side-plate img").get_attribute("src") != first
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    shot(page, "compare-phone")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    shot(page, "compare")
+    with_it.locator(".side-open").click()
+    finished(page)
+    assert page.locator("#timeline .item.no").count() >= 1
+
+
+@pytest.mark.skipif("compose" not in TASKS, reason="needs the task compose")
+def test_a_scene_in_words_and_a_change_to_one(url: str, visit: Callable[..., Any]) -> None:
+    page = visit(f"{url}#task=compose")
+    page.wait_for_function("document.getElementById('words-word').textContent.includes('new scene')")
+    page.click("#clauses summary")
+    page.select_option("[data-clause=form]", "no")
+    page.select_option("[data-clause=shape]", "")
+    page.fill("#words", "three green stars")
+    page.click("#add-clause")
+    assert page.input_value("#words") == "three green stars , no red"
+    page.click("#from summary")
+    page.click("#scene-pens [data-pen=triangle]")
+    page.click("#scene [data-place=b2]")
+    page.fill("#words", "make the triangle green")
+    page.wait_for_function("document.getElementById('words-word').textContent.includes('change to the scene')")
+    page.locator("#scene [data-place=b2]").focus()
+    page.keyboard.press("Delete")
+    page.wait_for_selector("#words-word.bad")
+    page.click("#run")
+    page.wait_for_selector("#notice:not([hidden])")
+    shot(page, "compose-panel")
+    page.click("#tasks [data-task=maze]")
+    assert "task=" not in page.url and page.is_visible("#editor")
 
 
 def test_all_labels_change_at_once(url: str, visit: Callable[..., Any]) -> None:

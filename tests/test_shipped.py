@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from agents import prompts
-from agents.lessons import board_words
 from agents.loop import DrawAgent, Settings
 from agents.tasks import TASKS, maze
 from agents.tasks.maze_thoughts import free_thought
+from agents.teaching.maze import board_words
 from agents.trace import Trace
 from unimm.document import Document, Image, Text
+from unimm.errors import BadInput
 from unimm.model import Options, draw, write
+from unimm.models import MODELS
 from unimm.star import load
 from unimm.star.generate import StarModel
 
@@ -40,28 +42,31 @@ def test_a_maze_it_never_saw_is_solved(model: StarModel) -> None:
 
 
 def test_speculation_draws_what_token_by_token_draws(model: StarModel) -> None:
-    board = TASK.problem("test", 3, 8).board
-    document = prompts.next_step(TASK, maze.render(board), maze.think_words(board))
+    problem = TASK.problem("test", 3, 8)
+    board = problem.board
+    document = prompts.next_step(TASK, problem, maze.render(board), maze.think_words(board))
     fast, slow = (draw(model, document, Options(speculative=speculative)) for speculative in (True, False))
     assert fast == slow
     assert maze.check(maze.Problem(board, "x"), maze.render(board), fast).ok
 
 
 def test_the_critic_names_what_is_wrong(model: StarModel) -> None:
-    board = TASK.problem("test", 5, 6).board
+    problem = TASK.problem("test", 5, 6)
+    board = problem.board
     right = maze.next_board(board)
     wrong = right.put({right.agent: maze.FLOOR})
-    assert write(model, prompts.judge(TASK, maze.render(board), maze.render(right))) == "correct ."
-    assert write(model, prompts.judge(TASK, maze.render(board), maze.render(wrong))).startswith("wrong . no agent")
+    assert write(model, prompts.judge(TASK, problem, maze.render(board), maze.render(right))) == "correct ."
+    assert write(model, prompts.judge(TASK, problem, maze.render(board), maze.render(wrong))).startswith("wrong . no agent")
 
 
 def test_another_thought_draws_another_picture(model: StarModel) -> None:
     """What the model thinks is what it draws, also where what it saw says otherwise."""
     rng, followed = random.Random(11), []
     for index in range(12):
-        board = rng.choice(TASK.solve(TASK.problem("test", 300 + index, 6)).frames[:-1])
+        problem = TASK.problem("test", 300 + index, 6)
+        board = rng.choice(TASK.solve(problem).frames[:-1])
         thought, asked = free_thought(rng, board)
-        drawn = draw(model, prompts.next_step(TASK, maze.render(board), thought))
+        drawn = draw(model, prompts.next_step(TASK, problem, maze.render(board), thought))
         followed.append(maze.read(drawn, board.n).board == asked)
     assert sum(followed) >= 10
 
@@ -93,5 +98,17 @@ def test_a_recorded_picture_is_drawn_again_by_the_shipped_weights(model: StarMod
     step = next(step for step in trace.steps if step.kind == "draw")
     thought = next(step for step in trace.steps if step.kind == "think").thought
     assert isinstance(step.image, Image) and Text(thought).text
-    document = prompts.next_step(TASK, step.before, thought)
+    document = prompts.next_step(TASK, TASK.from_dict(trace.problem), step.before, thought)
     assert draw(model, document, dataclasses.replace(Options(), seed=0)) == step.image
+
+
+def test_the_table_of_models_says_what_the_weights_were_taught(model: StarModel) -> None:
+    row = MODELS["star-tiny"].capabilities
+    assert (row.taught, row.plain) == (model.capabilities.taught, model.capabilities.plain)
+    assert set(row.taught) <= set(TASKS)
+
+
+def test_a_task_that_the_weights_do_not_know_is_refused(model: StarModel) -> None:
+    for name in set(TASKS) - set(model.capabilities.taught):
+        with pytest.raises(BadInput, match=f"was not trained on the task {name}"):
+            DrawAgent(model, TASKS[name], Settings()).invoke(TASKS[name].problem("test", 0))

@@ -185,8 +185,21 @@ const CODES = { "#": "w", ".": "f", S: "s", G: "g" };
 const DECODES = Object.fromEntries(Object.entries(CODES).map(([tile, code]) => [code, tile]));
 
 function shareLink() {
-  const query = new URLSearchParams({ maze: maker.rows.map((row) => [...row].map((tile) => CODES[tile]).join("")).join("-"), ...settings });
-  return `${location.href.split("#")[0]}#${query}`;
+  const maze = () => ({ maze: maker.rows.map((row) => [...row].map((tile) => CODES[tile]).join("")).join("-") });
+  const shared = tasks.chosen === "maze" ? maze() : { problem: JSON.stringify(problemNow()) };
+  return `${location.href.split("#")[0]}#${new URLSearchParams({ ...shared, ...settings })}`;
+}
+
+/** A problem of another task in a link, or null; the server looks at it before anything is run. */
+function readProblem(text) {
+  try {
+    const problem = JSON.parse(text ?? "null");
+    const points = Object.values(problem?.points ?? {});
+    const fine = problem?.task in DATA.tasks && points.every((point) => Array.isArray(point) && point.length === 2 && point.every(Number.isInteger));
+    if (!fine || !(problem.scene ?? []).every((row) => Array.isArray(row) && row.length === 4 && row.every((value) => typeof value === "string"))) return null;
+    takeSettings(new URLSearchParams(location.hash.slice(1)));
+    return problem;
+  } catch { return null; }
 }
 
 /** The board of a link, or null; whatever is not a board of letters is ignored. */
@@ -195,18 +208,22 @@ function readLink() {
   const lines = (query.get("maze") ?? "").split("-");
   const n = lines.length;
   if (n < DATA.limits.sizes[0] || n > 16 || lines.some((line) => line.length !== n || /[^wfsg]/.test(line))) return null;
+  takeSettings(query);
+  return lines.map((line) => [...line].map((code) => DECODES[code]).join(""));
+}
+
+function takeSettings(query) {
   for (const [name, row] of Object.entries(DATA.settings)) {
     const given = query.get(name);
     if (given === null || given === "") continue;
     if (row.options ? row.options.includes(given) : Number(given) >= row.low && Number(given) <= row.high) settings[name] = row.options ? given : Number(given);
   }
-  return lines.map((line) => [...line].map((code) => DECODES[code]).join(""));
 }
 
-async function share() {
+const share = () => attempt(async () => {
   $("share-link").value = shareLink();
   $("share-link").hidden = false;
   try { await navigator.clipboard.writeText($("share-link").value); } catch { /* the field shows it */ }
   $("share-link").select();
   notice(t("share.done"), true);
-}
+});

@@ -24,9 +24,10 @@ function showModels() {
   if (!current) return;
   $("models-title").textContent = t("models.title", { name: current.name });
   $("model-list").replaceChildren(...models.rows.map((row) => modelItem(row, row === current)));
-  const words = [current.edit ? null : t("models.redraws"), current.taught.length ? null : t("models.plain")].filter(Boolean);
+  const words = [current.edit ? null : t("models.redraws"), current.taught.includes(tasks.chosen) ? null : t(current.plain ? "models.plain" : "models.cannot")].filter(Boolean);
   $("model-word").textContent = words.join(" ");
   $("model-word").hidden = words.length === 0;
+  showDuel();
 }
 
 function modelItem(row, chosen) {

@@ -88,28 +88,38 @@ function showAll() {
 
 function showEntry() {
   const item = view.path[view.at];
-  $("trace-title").textContent = t(`source.${view.origin}`) + (view.head ? ` · ${view.head.size} × ${view.head.size} · ${view.head.model}` : "");
+  const { head } = view;
+  const what = !head ? "" : head.task === "maze" ? `${head.size} × ${head.size}` : t(`task.${head.task}`);
+  $("trace-title").textContent = [t(`source.${view.origin}`), what, head?.model].filter(Boolean).join(" · ");
+  $("asked").textContent = sentence(head?.asked ?? "");
+  $("asked").hidden = !head?.asked;
   showRuns();
   showStage(item);
   showWords(item);
   showPlace();
   showInside(item);
   showBranch(item);
+  showBreak(item);
 }
 
 function altOf(item, picture) {
   const none = t("alt.nowhere");
-  const facts = { size: view.head.size, frame: item.frame, kind: t(`kind.${item.kind}`), ...picture, agent: picture?.agent ?? none, goal: picture?.goal ?? none };
-  return t(item.kind === "start" ? "alt.start" : "alt.step", facts);
+  const facts = { size: view.head.size, frame: item.frame, kind: kindName(item.kind), words: "", ...picture, agent: picture?.agent ?? none, goal: picture?.goal ?? none };
+  return t(`${item.kind === "start" ? "alt.start" : "alt.step"}${view.head.task === "maze" ? "" : ".words"}`, facts);
 }
 
 function showStage(item) {
   const size = view.head?.size ?? maker.rows.length;
+  const points = Boolean(view.head?.points);
+  const marks = size - Number(points);
   for (const [id, name] of [["rule-x", (i) => String.fromCharCode(97 + i)], ["rule-y", (i) => String(i + 1)]]) {
     $(id).style.display = "grid";
-    $(id).style.gridTemplate = id === "rule-x" ? `auto / repeat(${size}, 1fr)` : `repeat(${size}, 1fr) / auto`;
-    $(id).replaceChildren(...Array.from({ length: size }, (_, i) => make("span", {}, name(i))));
+    const tracks = points ? `.5fr repeat(${marks}, 1fr) .5fr` : `repeat(${marks}, 1fr)`;
+    $(id).style.gridTemplate = id === "rule-x" ? `auto / ${tracks}` : `${tracks} / auto`;
+    const spans = Array.from({ length: marks }, (_, i) => make("span", {}, name(i)));
+    $(id).replaceChildren(...(points ? [make("span")] : []), ...spans);
   }
+  for (const id of ["stage", "break-plate"]) $(id).classList.toggle("smooth", shownTask() !== "maze");
   $("picture").hidden = !item;
   $("overlay").replaceChildren();
   showOwn(item);
@@ -134,7 +144,7 @@ function showStage(item) {
     button.tabIndex = button.dataset.mode === mode ? 0 : -1;
     button.disabled = same;
   }
-  $("changed").textContent = !pictureStep(item, view.at) ? "" : changed.length ? t("changed.n", { cells: changed.join(" ") }) : item.done ? t("changed.none") : "";
+  $("changed").textContent = !pictureStep(item, view.at) ? "" : changed.length ? (points ? t("changed.squares", { n: changed.length }) : t("changed.n", { cells: changed.join(" ") })) : item.done ? t("changed.none") : "";
   drawOverlay(size, mode === "before" ? [] : changed, mode === "before" ? [] : faults, item);
 }
 
@@ -145,7 +155,7 @@ function showMaze() {
   for (const button of $("compare").children) button.disabled = true;
   $("changed").textContent = "";
   $("overlay").setAttribute("viewBox", `0 0 ${n || 1} ${n || 1}`);
-  maker.rows.forEach((row, r) => [...row].forEach((tile, c) => {
+  if (tasks.chosen === "maze") maker.rows.forEach((row, r) => [...row].forEach((tile, c) => {
     $("overlay").append(shape("rect", { x: c, y: r, width: 1.01, height: 1.01, class: tile === "#" ? "tile-dark" : "tile-light" }));
     if (tile === "S") $("overlay").append(shape("rect", { x: c + .25, y: r + .25, width: .5, height: .5, class: "mark-agent" }));
     if (tile === "G") $("overlay").append(shape("rect", { x: c + .125, y: r + .125, width: .75, height: .75, class: "goal-ring" }));
@@ -166,22 +176,31 @@ function showWipe() {
 function drawOverlay(size, changed, faults, item) {
   const layer = $("overlay");
   layer.setAttribute("viewBox", overlayBox(size));
-  const box = (name, className, inset) => {
-    const place = cellAt(name);
-    if (!place || place[0] >= size || place[1] >= size) return;
-    layer.append(shape("rect", { x: place[1] + inset, y: place[0] + inset, width: 1 - 2 * inset, height: 1 - 2 * inset, rx: .08, class: className, "data-cell": name }));
-  };
   const latent = view.latent === null ? null : thoughtOf(item, view.at)?.latents[view.latent];
   if (latent?.heat.length) drawHeat(layer, latent, size);
-  for (const name of changed) box(name, "mark-changed", .05);
-  for (const { where } of faults) {
-    box(where, "mark-fault", .02);
-    const [row, col] = cellAt(where) ?? [-9, -9];
-    layer.append(shape("path", { d: `M${col + .3} ${row + .3}l.4 .4m0 -.4l-.4 .4`, class: "mark-cross" }));
-  }
-  if (view.told) box(view.told, "mark-told", .02);
+  for (const name of changed) markPlace(layer, name, "mark-changed", size, false, .05);
+  markFaults(layer, faults, size, view.head.points);
+  if (view.told) markPlace(layer, view.told, "mark-told", size, view.head.points, .02);
   if (item.kind === "answer" && item.id === view.steps.length - 1 && view.head.route.length > 1) {
     layer.append(shape("path", { d: "M" + view.head.route.map(([row, col]) => `${col + .5} ${row + .5}`).join("L"), class: "mark-route" }));
+  }
+}
+
+/** A frame around a square of the picture's grid, or a ring around one of its corners. */
+function markPlace(layer, name, className, size, points, inset) {
+  const place = cellAt(name);
+  if (!place || place[0] >= size || place[1] >= size) return;
+  const [row, col] = place;
+  layer.append(points ? shape("circle", { cx: col + 1, cy: row + 1, r: .42 - inset, class: className, "data-cell": name })
+    : shape("rect", { x: col + inset, y: row + inset, width: 1 - 2 * inset, height: 1 - 2 * inset, rx: .08, class: className, "data-cell": name }));
+}
+
+function markFaults(layer, faults, size, points) {
+  for (const { where } of faults) {
+    markPlace(layer, where, "mark-fault", size, points, .02);
+    const [row, col] = cellAt(where) ?? [-9, -9];
+    const middle = points ? 1 : .5;
+    layer.append(shape("path", { d: `M${col + middle - .2} ${row + middle - .2}l.4 .4m0 -.4l-.4 .4`, class: "mark-cross" }));
   }
 }
 
@@ -192,91 +211,6 @@ function drawHeat(layer, latent, size) {
     x: (index % cols) * size / cols, y: Math.floor(index / cols) * size / rows, width: size / cols, height: size / rows,
     class: "mark-heat", "fill-opacity": (.75 * value / top).toFixed(3),
   })));
-}
-
-/** A thought as text in which every cell's name is a button that shows the cell. The model sets its points apart; readers do not. */
-function thoughtNodes(text) {
-  return text.replace(/ ([.:])/g, "$1").split(/\b([a-p]\d{1,2})\b/).map((piece, index) => (index % 2 === 0 ? piece : make("button", {
-    type: "button", className: "cell",
-    on: Object.fromEntries([["mouseenter", piece], ["focus", piece], ["mouseleave", null], ["blur", null]].map(([name, cell]) => [name, () => tellCell(cell)])),
-  }, piece)));
-}
-
-function tellCell(name) {
-  view.told = name;
-  showStage(view.path[view.at]);
-}
-
-/** In Chinese, what a thought says, besides the model's own words. */
-function gloss(text) {
-  const words = text.trim();
-  const grey = /^dead ends : (.+) \. grey them/.exec(words);
-  const go = /agent at (\w+) \. go (\w+)/.exec(words);
-  if (grey) return t("gloss.grey", { cells: grey[1] });
-  if (go) return t("gloss.go", { at: go[1], move: t(`move.${go[2]}`) });
-  return /\bdone\b/.test(words) ? t("gloss.done") : "";
-}
-
-function showWords(item) {
-  $("step-kind").textContent = item ? t(`kind.${item.kind}`) : "";
-  $("step-facts").textContent = item ? factsOf(item).join(" · ") : "";
-  const thought = item ? thoughtOf(item, view.at) : null;
-  const text = thought?.thought ?? "";
-  $("loop").hidden = Boolean(item?.frame);
-  $("thought-title").hidden = !item?.frame;
-  $("thought-title").textContent = t(item?.kind === "answer" ? "answers" : "thinks");
-  $("thought").replaceChildren(...(item?.frame ? thoughtNodes(text) : [t(item ? "before" : "empty")]));
-  $("thought").classList.toggle("live", Boolean(thought && live(thought)));
-  $("thought").classList.toggle("ghost", !item || thought !== item);
-  $("gloss").textContent = text ? gloss(text) : "";
-  $("gloss").hidden = !$("gloss").textContent;
-  $("verdict-box").hidden = !item || item.kind === "answer" || item.kind === "start";
-  showVerdicts(item);
-  showAnswer();
-}
-
-function factsOf(item) {
-  const facts = [item.kind === "start" ? null : item.kind === "answer" ? null : t("frame.n", { n: item.frame })];
-  if (item.round) facts.push(t("fact.round", { n: item.round }));
-  if (item.done && item.id !== null) facts.push(t("fact.seconds", { s: item.seconds.toFixed(2) }));
-  if (drawn(item) && item.done && item.stats.passes) facts.push(t("fact.passes", { passes: item.stats.passes, tokens: item.stats.tokens }));
-  if (item.edited) facts.push(t("fact.edited"));
-  if (drawn(item) && item.done) {
-    const settled = view.path.some((step) => step.frame === item.frame && step.keeps !== null && step.keeps !== undefined);
-    if (settled) facts.push(t(keptFor(item.id) ? "fact.kept" : "fact.dropped"));
-  }
-  return facts.filter(Boolean);
-}
-
-function showVerdicts(item) {
-  const critiques = item ? critiquesOf(item, view.at) : [];
-  const others = critiques.map((critique) => critique.by).filter((by) => by !== "model" && by !== "program");
-  $("verdicts").replaceChildren(...["model", "program", ...others].map((by) => {
-    const critique = critiques.find((one) => one.by === by);
-    const name = known(`by.${by}`) ? t(`by.${by}`) : by;
-    if (!critique) return make("div", { className: "verdict none", data: { by } }, make("header", {}, make("span", {}, name)), t("verdict.none"));
-    const sure = by === "program" ? t("verdict.exact") : by === "visitor" ? "" : t("verdict.sure", { percent: Math.round(critique.confidence * 100) });
-    return make("div", { className: `verdict ${critique.ok ? "ok" : "no"}`, data: { by } },
-      make("header", {}, make("span", {}, name), make("span", {}, sure)),
-      make("strong", {}, `${critique.ok ? "✓" : "✗"} ${t(critique.ok ? "verdict.ok" : "verdict.no")}`), critique.ok ? "" : faultText(critique));
-  }));
-  const [one, two] = ["model", "program"].map((by) => critiques.find((critique) => critique.by === by));
-  const key = !one || !two ? "" : one.ok !== two.ok ? "agree.split" : one.ok ? "agree.ok" : one.fault === two.fault && one.where === two.where ? "agree.no" : "agree.fault";
-  $("agreement").textContent = key ? t(key) : "";
-  $("agreement").classList.toggle("split", key === "agree.split");
-}
-
-function showAnswer() {
-  const head = view.head;
-  const latest = view.path.at(-1)?.id === view.steps.length - 1;
-  const shown = Boolean(head?.reason) && latest && (head.answer !== "" || head.score !== null) && view.at >= view.path.length - 1;
-  $("answer").hidden = !shown;
-  if (!shown) return;
-  $("answer-moves").textContent = head.moves.length ? head.moves.map((move) => (known(`move.${move}`) ? t(`move.${move}`) : move)).join(" · ") : head.answer;
-  const verdict = head.score === null ? "none" : head.score.solved ? "ok" : "no";
-  $("answer-verdict").className = `final ${verdict}`;
-  $("answer-verdict").textContent = `${{ ok: "✓", no: "✗", none: "–" }[verdict]} ${t(`final.${verdict}`)}`;
-  $("answer-why").textContent = head.score ? [t("final.why", { legal: head.score.legal_frames, frames: head.score.frames }), t(head.score.moves_right ? "final.moves" : "final.nomoves")].join(" ") : "";
 }
 
 /** The runs in this trace, where it was branched: which one to look at. */
@@ -294,78 +228,6 @@ function pickRun(leaf) {
   view.path = pathOf(leaf);
   view.at = Math.min(view.at, view.path.length - 1);
   showAll();
-}
-
-// ---- timeline
-
-const made = new Map(); // entry -> what it showed and its button: only what changed is made anew
-
-function entryButton(item, at) {
-  const facts = [language, at, item.kind, item.image, item.done, isRunning(), factsOf(item), critiquesOf(item, at), item.kind === "answer" && view.head.score?.solved];
-  const key = JSON.stringify(facts);
-  const old = made.get(item.id);
-  if (old?.key === key) return old.button;
-  const button = timelineItem(item, at);
-  made.set(item.id, { key, button });
-  return button;
-}
-
-function showTimeline() {
-  const groups = [];
-  view.path.forEach((item, at) => {
-    const name = item.kind === "start" ? t("frame.start") : item.kind === "answer" ? t("frame.answer") : t("frame.n", { n: item.frame });
-    if (groups.at(-1)?.name !== name) groups.push({ name, entries: [] });
-    groups.at(-1).entries.push(entryButton(item, at));
-  });
-  const had = $("timeline").contains(document.activeElement);
-  const left = $("timeline").scrollLeft;
-  $("timeline").replaceChildren(...groups.map(({ name, entries }) => make("li", {}, make("div", { className: "lead" }, name), make("div", { className: "group" }, ...entries))));
-  $("timeline").scrollLeft = left;
-  if (had) $("timeline").querySelector("[aria-current]")?.focus({ preventScroll: true });
-}
-
-function timelineItem(item, at) {
-  const critiques = critiquesOf(item, at);
-  const picture = drawn(item) || item.kind === "start" ? view.pictures.get(item.image) : null;
-  const settled = view.path.some((step) => step.frame === item.frame && step.keeps !== null && step.keeps !== undefined);
-  const sign = shape("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" });
-  sign.append(shape("path", { d: SIGNS[item.kind] }));
-  const thumb = make("span", { className: item.kind === "critique" ? "thumb with-dots" : "thumb" }, picture ? make("img", { src: picture.src, alt: altOf(item, picture) }) : sign);
-  const dots = item.kind !== "critique" ? null : make("span", { className: "dots", attrs: { "aria-hidden": "true" } },
-    ...["model", "program"].map((by) => critiques.find((one) => one.by === by)).map((one) => make("i", { className: one ? (one.ok ? "ok" : "no") : "" })));
-  if (dots) thumb.append(dots);
-  const verdict = item.kind === "answer" && view.head.score ? (view.head.score.solved ? "ok" : "no") : verdictClass(critiques);
-  const words = critiques.map((one) => `${known(`by.${one.by}`) ? t(`by.${one.by}`) : one.by}: ${t(one.ok ? "verdict.ok" : "verdict.no")} ${faultText(one)}`);
-  return make("button", {
-    type: "button", data: { at, kind: item.kind }, attrs: { "aria-label": [t(`kind.${item.kind}`), ...factsOf(item), ...words].join(", "), tabindex: at === view.at ? "0" : "-1" },
-    className: ["item", picture ? "" : "slim", verdict, live(item) ? "now" : "", drawn(item) && settled && !keptFor(item.id) ? "dropped" : ""].filter(Boolean).join(" "),
-    on: { click: () => goTo(at) },
-  }, thumb, make("span", {}, t(`kind.${item.kind}`)), make("span", {}, item.id === null || !item.done ? " " : t("fact.seconds", { s: item.seconds.toFixed(2) })));
-}
-
-function showPlace() {
-  const last = Math.max(0, view.path.length - 1);
-  for (const button of $("timeline").querySelectorAll(".item")) {
-    const now = Number(button.dataset.at) === view.at;
-    button.toggleAttribute("aria-current", now);
-    if (now) button.setAttribute("aria-current", "step");
-    button.tabIndex = now ? 0 : -1;
-    if (now) reveal(button);
-  }
-  $("scrub").max = String(last);
-  $("scrub").value = String(view.at);
-  $("where").textContent = view.path.length ? t("step.of", { at: view.at, all: last }) : "";
-  $("scrub").setAttribute("aria-valuetext", [$("where").textContent, view.path[view.at] ? t(`kind.${view.path[view.at].kind}`) : ""].join(" "));
-  for (const [id, off] of [["first", view.at === 0], ["back", view.at === 0], ["next", view.at === last], ["last", view.at === last], ["play", last === 0]]) $(id).disabled = off;
-  $("play").classList.toggle("playing", Boolean(view.playing));
-  $("play").setAttribute("aria-label", t(view.playing ? "pause" : "play"));
-  $("play").title = t(view.playing ? "pause" : "play");
-}
-
-function reveal(button) {
-  const list = $("timeline");
-  const [outer, inner] = [list.getBoundingClientRect(), button.getBoundingClientRect()];
-  if (inner.left < outer.left + 40 || inner.right > outer.right - 40) list.scrollLeft += inner.left - outer.left - outer.width / 2;
 }
 
 // ---- moving about
@@ -401,34 +263,3 @@ const setMode = (mode) => {
   view.mode = mode;
   showStage(view.path[view.at]);
 };
-
-// ---- look inside, branch
-
-function showInside(item) {
-  const latents = item ? thoughtOf(item, view.at)?.latents ?? [] : [];
-  $("inside-hint").textContent = t(!latents.length ? "inside.none" : view.latent !== null && !latents[view.latent]?.heat.length ? "inside.noheat" : "inside.hint");
-  const had = $("latents").contains(document.activeElement);
-  $("latents").replaceChildren(...latents.map((latent, index) => make("button", {
-    type: "button", className: "latent", attrs: { role: "option", "aria-selected": String(index === view.latent) }, on: { click: () => pickLatent(index) },
-  }, make("b", {}, latent.token), ...latent.words.slice(0, 3).map(([word, share]) => make("span", {},
-    make("i", { style: { width: `${Math.round(share * 100)}%` } }), `${word} ${Math.round(share * 100)} %`)))));
-  if (had && view.latent !== null) $("latents").children[view.latent]?.focus();
-}
-
-function pickLatent(index) {
-  const thought = thoughtOf(view.path[view.at], view.at);
-  const at = view.path.indexOf(thought);
-  const again = view.latent === index && at === view.at;
-  if (at >= 0 && at !== view.at) goTo(at);
-  view.latent = again ? null : index;
-  showEntry();
-}
-
-function showBranch(item) {
-  const step = item && item.id !== null ? thoughtOf(item, view.at) ?? item : null;
-  if (document.activeElement === $("branch-thought") && $("branch-thought").dataset.step === String(step?.id)) return;
-  $("branch-thought").value = step?.thought ?? "";
-  $("branch-thought").dataset.step = String(step?.id);
-  $("branch-thought").disabled = !step || step.kind !== "think";
-  $("branch-go").disabled = !step || !item.done || isRunning();
-}

@@ -13,6 +13,7 @@ function setState(state) {
   $("bar").classList.toggle("wait", state === "running" && (run.starting || !view.steps.length));
   showProgress();
   showBranch(view.path[view.at]);
+  showBreak(view.path[view.at]);
 }
 
 function showProgress(key = null, values = {}) {
@@ -38,8 +39,7 @@ function waiting() {
 
 function startRun() {
   return attempt(async () => {
-    if (maker.reason) throw new Refused(maker.reason);
-    await begin("start_run", maker.rows, ...settingsList(), ownPicture(), models.chosen);
+    await begin("start", problemNow(), settings, models.chosen, "draw");
   });
 }
 
@@ -74,7 +74,7 @@ function attach(job) {
   beginView();
   run.job = job;
   view.source = job;
-  history.replaceState(null, "", `#run=${job}`);
+  setHash(job);
   try { sessionStorage.setItem("think.run", job); } catch { /* the address holds it too */ }
   follow(job, run.turn);
 }
@@ -109,7 +109,7 @@ async function follow(job, turn) {
 
 function forgetRun() {
   try { sessionStorage.removeItem("think.run"); } catch { /* nothing was remembered */ }
-  if (location.hash.startsWith("#run=")) history.replaceState(null, "", location.pathname + location.search);
+  if (new URLSearchParams(location.hash.slice(1)).has("run")) setHash(null);
 }
 
 const stopRun = () => attempt(() => (run.job ? call("stop", run.job) : null));
@@ -165,7 +165,7 @@ const save = (kind) => attempt(async () => {
 function showRecorded() {
   $("recorded").replaceChildren(...(DATA.recorded.length ? [make("span", { className: "hint" }, t("keep.recorded"))] : []), ...DATA.recorded.map((item) => make("button", {
     type: "button", data: { recorded: item.name }, on: { click: () => (isRunning() ? notice(t("error.running")) : openRecorded(item.name, true)) },
-  }, t("keep.recorded.item", item))));
+  }, t(item.task === "maze" ? "keep.recorded.item" : "keep.recorded.other", { ...item, task: t(`task.${item.task}`) }))));
 }
 
 // ---- language, light and dark
@@ -178,7 +178,16 @@ function setLanguage(code) {
   showSettings();
   for (const option of [...$("style").options]) option.textContent = t(`style.${option.value}`);
   showRecorded();
+  showTasks();
+  showKinds();
+  showFigure();
+  showExamples();
+  showBuilder();
+  showScene();
+  showPens();
+  if (tasks.chosen === "compose") wordsChanged();
   showModels();
+  showDuel();
   if (maker.rows.length) {
     maker.rows.forEach((row, r) => [...row].forEach((_, c) => showTile(r, c)));
     boardChanged();
@@ -197,34 +206,6 @@ function toggleTheme() {
   const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
   memory.set("theme", next);
   setTheme(next);
-}
-
-// ---- keys
-
-function pageKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, summary, #editor, [role=radiogroup]")) return;
-  const moves = { ArrowLeft: view.at - 1, ArrowRight: view.at + 1, Home: 0, End: view.path.length - 1 };
-  if (event.key in moves) {
-    goTo(moves[event.key]);
-    if (event.target.closest("#timeline")) $("timeline").querySelector("[aria-current]")?.focus();
-  } else if (event.key === " " && !event.target.closest("button")) (view.playing ? pause : play)();
-  else if (event.key.toLowerCase() === "b" && !event.repeat) setMode("before");
-  else return;
-  event.preventDefault();
-}
-
-/** Arrow keys within a group of radio buttons. */
-function radioKey(event) {
-  const group = event.target.closest("[role=radiogroup]");
-  const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-  if (!group || !step) return;
-  const buttons = [...group.querySelectorAll("[role=radio]:not(:disabled)")];
-  const next = buttons[(buttons.indexOf(event.target) + step + buttons.length) % buttons.length];
-  if (!next) return;
-  event.preventDefault();
-  const place = [...group.children].indexOf(next);
-  next.click();
-  group.children[place]?.focus();
 }
 
 // ---- wiring
@@ -251,6 +232,10 @@ function wire() {
   $("editor").addEventListener("keydown", editorKey);
   for (const name of ["pointerdown", "pointermove"]) $("editor").addEventListener(name, editorPointer);
   addEventListener("pointerup", () => { maker.painting = false; });
+  wireFigure();
+  wireScene();
+  wireBreak();
+  wireDuel();
   onFile("picture-file", readPicture);
   onFile("trace-file", openFile);
   addEventListener("keydown", radioKey);
@@ -276,19 +261,25 @@ function open() {
     if (job) attach(job);
     else {
       setState("idle");
-      openRecorded(DATA.recorded[0]?.name, true);
+      openRecorded((DATA.recorded.find((item) => item.task === tasks.chosen) ?? DATA.recorded[0])?.name, true);
     }
   }
 }
 
-/** What the address asks for: a shared maze, or a run to attach to. */
+/** What the address asks for: a task, a shared problem of it, or a run to attach to. */
 function arrive() {
+  const query = new URLSearchParams(location.hash.slice(1));
   const rows = readLink();
-  const job = new URLSearchParams(location.hash.slice(1)).get("run");
-  if (rows) {
-    showSettings();
-    setBoard(rows, t("share.loaded"));
+  const shared = readProblem(query.get("problem"));
+  pickTask(rows ? "maze" : shared?.task ?? query.get("task") ?? tasks.chosen, false);
+  if (rows || shared) showSettings();
+  if (rows) setBoard(rows, t("share.loaded"));
+  if (shared?.task === "geometry") Object.assign(figure, { problem: shared, picture: "" }) && askFigure(shared, 0);
+  if (shared?.task === "compose") {
+    $("words").value = String(shared.words ?? "");
+    setScene(shared.scene ?? []);
   }
+  const job = query.get("run");
   if (job && job !== run.job) attach(job);
   return Boolean(job);
 }

@@ -132,7 +132,7 @@ def check_run(trace: Trace) -> None:
 
 def test_text_out(model: UnifiedModel) -> None:
     start = problem().image
-    events = list(model.stream(prompts.wording(SHORT, model.capabilities).judge(start, start), "text", options_type(model)()))
+    events = list(model.stream(prompts.wording(SHORT, model.capabilities).judge(problem(), start, start), "text", options_type(model)()))
     *before, last = events
     assert isinstance(last, PartDone) and isinstance(last.part, Text) and all(isinstance(event, TextDelta) for event in before)
     assert last.part.text.startswith("".join(event.text for event in before).rstrip("\ufffd"))
@@ -141,20 +141,20 @@ def test_text_out(model: UnifiedModel) -> None:
 
 def test_picture_out_after_a_thought(model: UnifiedModel) -> None:
     asks = prompts.wording(SHORT, model.capabilities)
-    events = list(model.stream(asks.next_step(problem().image), "image", options_type(model)()))
+    events = list(model.stream(asks.next_step(problem(), problem().image), "image", options_type(model)()))
     thought = next(at for at, event in enumerate(events) if isinstance(event, PartDone) and isinstance(event.part, Text))
     assert isinstance(events[-1], PartDone) and isinstance(events[-1].part, Image) and events[-1].stats["seconds"] > 0
     previews = [event for event in events if isinstance(event, ImagePreview)]
     assert previews and all(0 < event.done <= event.total for event in previews)
     assert events.index(previews[0]) > thought
-    again = draw(model, asks.next_step(problem().image, "go up ."), options_type(model)())  # from a thought that was given
+    again = draw(model, asks.next_step(problem(), problem().image, "go up ."), options_type(model)())  # from a thought that was given
     assert again is not None
 
 
 def test_edits_or_redraws_from_the_critique(model: UnifiedModel) -> None:
     asks, board = prompts.wording(SHORT, model.capabilities), problem()
     wrong = TASK.render(board.board.put({board.board.agent: 1}))
-    request = asks.revise(board.image, wrong, "wrong . no agent at a1 .")
+    request = asks.revise(board, board.image, wrong, "wrong . no agent at a1 .")
     words = " ".join(part.text for turn in request.turns for part in turn.parts if isinstance(part, Text))
     assert "no agent at a1" in words
     pictures = [part for turn in request.turns for part in turn.parts if isinstance(part, Image)]
@@ -186,7 +186,7 @@ def test_stop_in_mid_picture_leaves_nothing_behind(name: str) -> None:
 
 
 def test_closing_a_stream_in_mid_picture(model: UnifiedModel) -> None:
-    document = prompts.wording(SHORT, model.capabilities).next_step(problem().image, "go up .")
+    document = prompts.wording(SHORT, model.capabilities).next_step(problem(), problem().image, "go up .")
     options = options_type(model)(seed=5)
     whole = said(model.stream(document, "image", options))
     events = model.stream(document, "image", options)

@@ -85,33 +85,33 @@ def test_moves_and_ends_in_free_words(text: str, move: str | None, done: bool) -
 
 
 def test_an_answer_is_read_without_its_thoughts() -> None:
-    assert PLAIN.parse_moves("<think>maybe up</think> Left, left, **down**.") == ["left", "left", "down"]
+    assert PLAIN.parse_answer("<think>maybe up</think> Left, left, **down**.") == ("left", "left", "down")
 
 
 def test_the_words_are_chosen_by_what_the_model_was_taught() -> None:
     assert prompts.wording(TASK, CAPABILITIES) == prompts.Taught(TASK)
     assert prompts.wording(TASK, UNTAUGHT) == PLAIN
-    assert words_of(prompts.Taught(TASK).judge(PROBLEM.image, PROBLEM.image)) == "maze judge"
-    asked = words_of(PLAIN.judge(PROBLEM.image, PROBLEM.image))
+    assert words_of(prompts.Taught(TASK).judge(PROBLEM, PROBLEM.image, PROBLEM.image)) == "maze judge"
+    asked = words_of(PLAIN.judge(PROBLEM, PROBLEM.image, PROBLEM.image))
     assert TASK.rules in asked and all(fault in asked for fault in TASK.faults.values()) and "`correct .`" in asked
-    assert "go up" in words_of(PLAIN.next_step(PROBLEM.image))
+    assert "go up" in words_of(PLAIN.next_step(PROBLEM, PROBLEM.image))
 
 
 def test_without_editing_everything_is_said_in_words() -> None:
     wrong = maze.render(PROBLEM.board.put({PROBLEM.board.agent: maze.FLOOR}))
-    for document in (BLIND.next_step(PROBLEM.image), BLIND.revise(PROBLEM.image, wrong, "wrong . no agent .")):
+    for document in (BLIND.next_step(PROBLEM, PROBLEM.image), BLIND.revise(PROBLEM, PROBLEM.image, wrong, "wrong . no agent .")):
         assert maze.shown_words(PROBLEM.board) in words_of(document)
-    assert "no agent" in words_of(BLIND.revise(PROBLEM.image, wrong, "wrong . no agent ."))
-    assert maze.shown_words(PROBLEM.board) not in words_of(PLAIN.revise(PROBLEM.image, wrong, "wrong . no agent ."))
-    assert len(words_of(PLAIN.revise(PROBLEM.image, wrong, "x" * 5000))) < 2000
-    assert BLIND.next_step(Image(8, 8, bytes(192)))  # a drawing that shows nothing
+    assert "no agent" in words_of(BLIND.revise(PROBLEM, PROBLEM.image, wrong, "wrong . no agent ."))
+    assert maze.shown_words(PROBLEM.board) not in words_of(PLAIN.revise(PROBLEM, PROBLEM.image, wrong, "wrong . no agent ."))
+    assert len(words_of(PLAIN.revise(PROBLEM, PROBLEM.image, wrong, "x" * 5000))) < 2000
+    assert BLIND.next_step(PROBLEM, Image(8, 8, bytes(192)))  # a drawing that shows nothing
 
 
 def test_a_model_that_sees_one_picture_gets_both_in_one() -> None:
     wrong = maze.render(PROBLEM.board.put({PROBLEM.board.agent: maze.FLOOR}))
-    assert pictures_of(ONE_PICTURE.judge(PROBLEM.image, wrong)) == [beside(PROBLEM.image, wrong)]
-    assert pictures_of(ONE_PICTURE.revise(PROBLEM.image, wrong, "wrong .")) == [wrong]
-    assert pictures_of(PLAIN.revise(PROBLEM.image, wrong, "wrong .")) == [PROBLEM.image, wrong]
+    assert pictures_of(ONE_PICTURE.judge(PROBLEM, PROBLEM.image, wrong)) == [beside(PROBLEM.image, wrong)]
+    assert pictures_of(ONE_PICTURE.revise(PROBLEM, PROBLEM.image, wrong, "wrong .")) == [wrong]
+    assert pictures_of(PLAIN.revise(PROBLEM, PROBLEM.image, wrong, "wrong .")) == [PROBLEM.image, wrong]
 
 
 def chatty(thought: str, verdict: str = "correct .", side: int = 384) -> ScriptedModel:
