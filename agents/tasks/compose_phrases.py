@@ -75,7 +75,9 @@ def _request(rng: random.Random, request: Request) -> str:
 
 
 def _the(rng: random.Random, kind: Kind, every: bool = False) -> str:
-    return f"{rng.choice(('all', 'all the', 'every'))} {_noun(rng, kind, True)}" if every else f"the {_noun(rng, kind)}"
+    if every and rng.random() < 1 / 3:
+        return f"every {_noun(rng, kind)}"
+    return f"{rng.choice(('all', 'all the'))} {_noun(rng, kind, True)}" if every else f"the {_noun(rng, kind)}"
 
 
 def _where(rng: random.Random, edit: Edit) -> str:
