@@ -36,7 +36,7 @@ def model_critic(model: UnifiedModel, task: Task, options: Options | None = None
     not taught how to reply, with confidence 0.
     """
     asks, options = prompts.wording(task, model.capabilities), options or options_type(model)()
-    heat = model.capabilities.calibration.get(task.name, 1.0)
+    heat = heat_of(model, task)
 
     def critic(problem: Any, before: Image, after: Image) -> Critiqued:
         words, pieces, chance = "", [], 1.0
@@ -51,6 +51,11 @@ def model_critic(model: UnifiedModel, task: Task, options: Options | None = None
         return _from_words("model", asks.parse_verdict(words), words, tempered(chance, heat))
 
     return critic
+
+
+def heat_of(model: UnifiedModel, task: Task) -> float:
+    """The temperature that the model's confidences are brought to; fitting it anew has to know."""
+    return model.capabilities.calibration.get(task.name, 1.0)
 
 
 def verdict_chance(words: str, pieces: Sequence[str], stats: Mapping[str, Any]) -> float:

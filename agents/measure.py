@@ -12,7 +12,7 @@ import numpy as np
 from einops import rearrange
 
 from agents import prompts
-from agents.critics import model_critic
+from agents.critics import heat_of, model_critic
 from agents.events import Critiqued
 from agents.loop import DrawAgent
 from agents.memo import Memo
@@ -149,11 +149,6 @@ def measure(exam: Exam, model: UnifiedModel, unit: Unit) -> Record:
         runs["direct"] = _direct(task, problem, memo, exam)
     named = {"id": problem.id, "layout": task.layout(problem)}
     return head | named | {"runs": {name: runs[name] for name in EVERY if name in runs}}
-
-
-def heat_of(model: UnifiedModel, task: Task) -> float:
-    """The temperature that the model's confidences were brought to; fitting it anew has to know."""
-    return model.capabilities.calibration.get(task.name, 1.0)
 
 
 def _direct(task: Task, problem: Any, memo: Memo, exam: Exam) -> Record:

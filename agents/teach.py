@@ -251,7 +251,7 @@ def main(arguments: list[str] | None = None) -> None:
         row = recipe["stages"][stage]
         minutes = row["minutes"] if options.minutes is None else options.minutes
         drawn = own_drawings.read((options.out / name for name in row.get("own", ())), row.get("own_share", 0.0))
-        course = Course(star, teacher, minutes, row["rate"], row["batch"], row["shares"], drawn)
+        course = Course(star, teacher, minutes, row["rate"], row["batch"], row.get("shares", {}), drawn)
         plan, trainer = PLANS[stage](course)
         print(json.dumps(run_stage(plan, trainer, options.out, options.resume, recipe["seed"])))
     export(star, config, teacher, options.out / "model")

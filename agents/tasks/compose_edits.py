@@ -18,6 +18,11 @@ _LAST = SIDE - 1
 CORNERS: dict[str, Slot] = {"top left": (0, 0), "top right": (0, _LAST), "bottom left": (_LAST, 0), "bottom right": (_LAST, _LAST)}
 
 
+def corner_of(place: Slot) -> str | None:
+    """The name of a corner; None where the place is none."""
+    return next((name for name, slot in CORNERS.items() if slot == place), None)
+
+
 @dataclass(frozen=True)
 class Edit:
     """One change: ``kind`` is what to add, or the thing to change; ``value`` its new colour or size.

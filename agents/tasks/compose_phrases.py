@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from agents.tasks.compose_asks import Ask
-from agents.tasks.compose_edits import CORNERS, Edit
+from agents.tasks.compose_edits import Edit, corner_of
 from agents.tasks.compose_rules import Group, Kind, Request
 from agents.tasks.maze_words import cell_name
 
@@ -82,7 +82,7 @@ def _the(rng: random.Random, kind: Kind, every: bool = False) -> str:
 
 def _where(rng: random.Random, edit: Edit) -> str:
     if edit.place is not None:
-        corner = next((name for name, slot in CORNERS.items() if slot == edit.place), None)
+        corner = corner_of(edit.place)
         if corner and rng.random() < 0.7:
             return rng.choice((f"to the {corner}", f"in the {corner} corner", f"at the {corner}", f"to the {corner} corner"))
         return f"{rng.choice(('to', 'at', 'on'))} {cell_name(edit.place)}"
@@ -130,7 +130,7 @@ def _zh_request(rng: random.Random, request: Request) -> str:
 
 def _zh_where(edit: Edit) -> str:
     if edit.place is not None:
-        return ZH_CORNERS.get(next((name for name, slot in CORNERS.items() if slot == edit.place), ""), cell_name(edit.place))
+        return ZH_CORNERS.get(corner_of(edit.place) or "", cell_name(edit.place))
     return f"{_zh_noun(edit.other)} 的 {ZH_SIDES[edit.relation]}" if edit.relation and edit.other else ""
 
 

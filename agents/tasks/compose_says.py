@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agents.tasks.compose_asks import Ask
-from agents.tasks.compose_edits import CORNERS, Edit
+from agents.tasks.compose_edits import Edit, corner_of
 from agents.tasks.compose_phrases import PLURALS
 from agents.tasks.compose_rules import Kind, Relation, Request
 from agents.tasks.maze_words import cell_name
@@ -54,7 +54,7 @@ def questions(ask: Ask) -> tuple[str, ...]:
 
 def _place(edit: Edit) -> str:
     if edit.place is not None:
-        corner = next((corner for corner, slot in CORNERS.items() if slot == edit.place), None)
+        corner = corner_of(edit.place)
         return f"in the {corner} corner" if corner else f"at {cell_name(edit.place)}"
     return f"{_SIDES[edit.relation]} the {name(edit.other)}" if edit.relation and edit.other else ""
 

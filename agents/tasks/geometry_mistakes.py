@@ -48,17 +48,22 @@ def _swap_line(sheet: Sheet, old: Segment, new: Segment) -> Sheet:
     return replace(sheet, lines=sheet.lines - {old} | {new})
 
 
+def _end_moved(rng: random.Random, before: Sheet, right: Sheet, places: Callable[[Point], Iterable[Point]]) -> Sheet | None:
+    """One end of the new line goes elsewhere; ``places`` gives where to from where it is."""
+    lines = _new_lines(before, right)
+    if not lines:
+        return None
+    line = rng.choice(lines)
+    kept, moved = rng.sample(line, 2)
+    end = _pick(rng, places(moved), (kept, moved))
+    return _swap_line(right, line, segment(kept, end)) if end else None
+
+
 def _end_shifted(far: bool) -> Mistake:
     """The new line ends one step beside its place, or anywhere else."""
 
     def mistake(rng: random.Random, before: Sheet, right: Sheet) -> Sheet | None:
-        lines = _new_lines(before, right)
-        if not lines:
-            return None
-        line = rng.choice(lines)
-        kept, moved = rng.sample(line, 2)
-        end = _pick(rng, _LATTICE if far else _beside(moved), (kept, moved))
-        return _swap_line(right, line, segment(kept, end)) if end else None
+        return _end_moved(rng, before, right, lambda moved: _LATTICE if far else _beside(moved))
 
     return mistake
 
@@ -75,13 +80,7 @@ def _line_shifted(rng: random.Random, before: Sheet, right: Sheet) -> Sheet | No
 
 def _other_vertex(rng: random.Random, before: Sheet, right: Sheet) -> Sheet | None:
     """The new line goes to, or comes from, another point of the figure."""
-    lines = _new_lines(before, right)
-    if not lines:
-        return None
-    line = rng.choice(lines)
-    kept, moved = rng.sample(line, 2)
-    end = _pick(rng, _vertices(right), (kept, moved))
-    return _swap_line(right, line, segment(kept, end)) if end else None
+    return _end_moved(rng, before, right, lambda moved: _vertices(right))
 
 
 def _mark_shifted(far: bool) -> Mistake:

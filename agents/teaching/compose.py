@@ -14,7 +14,7 @@ from agents.tasks.compose_rules import Kind, Verdict
 from agents.tasks.compose_words import INSTRUCTIONS, asked, describe_words, think_words, verdict_words
 from agents.tasks.maze_words import cell_name
 from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, canvas
-from unimm.train.data import Branch, Lesson
+from unimm.train.data import IGNORED, Branch, Lesson
 
 CELL_STATES = 1 + len(SHAPES) * len(COLOURS) * len(SIZES)
 """What a token can belong to: nothing, or one of all things."""
@@ -79,7 +79,7 @@ def understanding(rng: random.Random, split: str) -> Lesson:
     if before.things or rng.random() < 0.1:  # a blank sheet has little to say, and showing the other one again costs much
         question, reply = (INSTRUCTIONS["describe"], describe_words(before)) if rng.random() < 0.4 else _question(rng, before)
         branches.append(Branch(question, reply))
-    faults = np.stack([np.full(4 * SIDE * SIDE, -100), _faults(right, shown)])
+    faults = np.stack([np.full(4 * SIDE * SIDE, IGNORED), _faults(right, shown)])
     return Lesson(np.stack([canvas(before), canvas(shown)]), (0,), tuple(branches), np.stack([_states(before), _states(shown)]), faults)
 
 
@@ -92,7 +92,7 @@ def drawing(rng: random.Random, split: str, editing: bool) -> Lesson:
     ask, before, after = _asked(rng, split)
     words, chance = phrase(rng, ask), rng.random()
     source = 0 if editing else -1
-    if chance < 0.08 and isinstance(ask, Edit) is False:
+    if chance < 0.08 and not isinstance(ask, Edit):
         return Lesson(
             np.stack([canvas(before), canvas(after)]), (0,), (Branch(asked("direct", words), "", draws=True, source=source, target=1),)
         )
