@@ -246,7 +246,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.begin:
         print(f"begins with {options.begin}, without {begin_with(star, options.begin) or 'nothing'}")
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, {sum(p.numel() for p in star.parameters()) / 1e6:.1f} M parameters")
-    for stage in options.stage or list(PLANS):
+    for stage in options.stage or [name for name in PLANS if name in recipe["stages"]]:
         print(f"stage {stage}, after {carry_over(star, options.out, stage) or 'nothing'}")
         row = recipe["stages"][stage]
         minutes = row["minutes"] if options.minutes is None else options.minutes
