@@ -10,16 +10,33 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from agents.doodles import doodle
 from agents.teaching import compose, geometry, maze
 from agents.teaching.own import Own
 from unimm.train.data import IGNORED, Batch, Lesson, Teacher
+from unimm.train.understanding import STATES
 
 TASKS: Mapping[str, tuple[ModuleType, int]] = {"maze": (maze, 0), "geometry": (geometry, 16), "compose": (compose, 128)}
 """Task -> its lessons, and the number from which its kinds of cell are counted, so that one head can name them all."""
+REASONED, WORDS_ALONE = ("geometry", "compose"), 0.3
+"""Tasks whose thoughts begin with what is seen, and the share of their lessons that practise the rest on words alone: most of a
+thought is a matter of words, and without the pictures such a lesson holds four problems at the cost of one."""
+NO_PICTURES = np.zeros((0, 128, 128, 3), np.uint8)
 CELL_STATES = 128 + compose.CELL_STATES
+
+
+def named(teacher: Teacher) -> Tensor:
+    """The ids of the words for what a token shows and for its place, [STATES, cells of a picture, n], padded with IGNORED."""
+    table = torch.full((STATES, teacher.config.grid**2, 4), IGNORED)
+    for lessons, offset in TASKS.values():
+        for state, cell, words in lessons.named(teacher.config.grid):
+            ids = teacher.encode(" ".join(words))
+            table[offset + state, cell, : len(ids)] = torch.tensor(ids)
+    return table
 
 
 class _Endless(IterableDataset):
@@ -48,11 +65,14 @@ def picture_batches(seed: int, shares: Shares, size: int = 32, split: str = "tra
 
 
 def understanding_lessons(seed: int, shares: Shares, split: str = "train", own: Own = Own()) -> Iterator[Lesson]:
-    """Endless lessons for stage 2, a share of them about the model's ``own`` drawings."""
+    """Endless lessons for stage 2, a share of them about the model's ``own`` drawings, and WORDS_ALONE of them without pictures."""
     rng = random.Random(f"understanding:{split}:{seed}")
     while True:
         name = rng.choices(list(shares), list(shares.values()))[0]
         lessons, offset = TASKS[name]
+        if name in REASONED and rng.random() < WORDS_ALONE:
+            yield Lesson(NO_PICTURES, (), tuple(lessons.reasoning(rng, split) for _ in range(4)))
+            continue
         lesson = own.understanding(rng, name) or lessons.understanding(rng, split)
         if lesson.states is not None:
             lesson = replace(lesson, states=np.where(lesson.states == IGNORED, IGNORED, lesson.states + offset))
@@ -78,7 +98,10 @@ def batches(lessons: Iterator[Lesson], teacher: Teacher, size: int, forgotten: f
 
 def _length(lesson: Lesson) -> int:
     cells = (lesson.pictures.shape[1] // 16) ** 2
-    return sum((cells + 6) * len(branch.shows) + len(branch.ask.split()) + len(branch.reply.split()) for branch in lesson.branches)
+    return sum(
+        (cells + 6) * len(branch.shows) + sum(len(text.split()) for text in (branch.ask, branch.told, branch.reply))
+        for branch in lesson.branches
+    )
 
 
 def _alike(rng: random.Random, lessons: list[Lesson], size: int) -> tuple[list[list[Lesson]], list[Lesson]]:
@@ -99,8 +122,8 @@ def _alike(rng: random.Random, lessons: list[Lesson], size: int) -> tuple[list[l
 
 
 def same_size(lessons: Iterable[Lesson]) -> list[list[Lesson]]:
-    """The lessons apart by the size of their pictures, small ones first."""
-    sizes: dict[int, list[Lesson]] = {}
+    """The lessons apart by the size and number of their pictures, small ones first: none is filled up with pictures that nobody sees."""
+    sizes: dict[tuple[int, int], list[Lesson]] = {}
     for lesson in lessons:
-        sizes.setdefault(lesson.pictures.shape[1], []).append(lesson)
-    return [sizes[side] for side in sorted(sizes)]
+        sizes.setdefault((lesson.pictures.shape[1], len(lesson.pictures)), []).append(lesson)
+    return [sizes[key] for key in sorted(sizes)]

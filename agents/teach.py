@@ -1,8 +1,8 @@
 """Train the embedded model from nothing: ``python -m agents.teach --out DIR [--stage NAME] [--minutes N] [--resume]``.
 
-The stages of STAR's task-progressive recipe: the VQ; the understanding base, frozen afterwards; the stacked layers
-that draw; drawing and editing tuned together; the diffusion decoder. Every stage can be cut at any moment and resumed.
-Runs on CPU and GPU alike, and under ``accelerate launch`` on several.
+The stages of STAR's task-progressive recipe: the VQ, and its decoder once more alone; the understanding base, frozen
+afterwards; the stacked layers that draw; drawing and editing tuned together; the diffusion decoder. Every stage can
+be cut at any moment and resumed. Runs on CPU and GPU alike, and under ``accelerate launch`` on several.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch import nn
 
 from agents import lessons, vocabulary
 from agents.tasks import maze
+from agents.tasks.maze_words import cell_name
 from agents.teaching import own as own_drawings
 from agents.teaching.decoder_stage import decoder_plan, export_decoder
 from agents.teaching.own import Own
@@ -36,7 +37,7 @@ from unimm.train.data import Lesson, Teacher
 from unimm.train.drawing import DrawingTrainer, trains_drawing
 from unimm.train.loop import StagePlan, run_stage
 from unimm.train.understanding import UnderstandingTrainer
-from unimm.train.vq import VQTrainer, drop_twins, vq_loss
+from unimm.train.vq import VQDecoderTrainer, VQTrainer, drop_twins, trains_vq_decoder, vq_loss
 from unimm.weights import load_sharded, save_sharded
 
 RECIPE = Path(__file__).parent / "teaching" / "recipe.json"
@@ -53,6 +54,7 @@ class Course:
     batch: int
     shares: lessons.Shares
     own: Own = field(default_factory=Own)
+    parts: int = 1
 
 
 def vq_plan(course: Course) -> tuple[StagePlan, nn.Module]:
@@ -77,6 +79,39 @@ def vq_plan(course: Course) -> tuple[StagePlan, nn.Module]:
     return StagePlan("vq", course.minutes, course.rate, vq_loss, batches, examine, examine_every=60), VQTrainer(course.star.pixel_encoder)
 
 
+def vq_decoder_plan(course: Course) -> tuple[StagePlan, nn.Module]:
+    held_out = torch.as_tensor(next(lessons.picture_batches(1, course.shares, 64, "val")))
+
+    def examine(trainer: nn.Module, out: Path, step: int) -> dict[str, float]:
+        return {"psnr": trainer(pictures_to_pixels(held_out))[1]["psnr"]}
+
+    def batches(seed: int) -> Iterator[Any]:
+        return lessons.stream(lambda start: lessons.picture_batches(start, course.shares, course.batch), seed)
+
+    plan = StagePlan("vq_decoder", course.minutes, course.rate, vq_loss, batches, examine, trains_vq_decoder)
+    return plan, VQDecoderTrainer(course.star.pixel_encoder)
+
+
+NAMED_PLACES = ((8, 1), (4, 2))
+"""(names along a side, tokens along the side of what is named): points and boards have a name a token, slots one for 2 x 2 of them."""
+
+
+@torch.no_grad()
+def name_places(star: Star, teacher: Teacher) -> None:
+    """Add to the places of drawn tokens what their names have in common, row by row and column by column.
+
+    A token then looks like the words that say where something goes: to find in a thought what belongs to its place is from the
+    start the search for what looks alike, not 64 names to be learnt one by one.
+    """
+    words, places = star.base.model.language_model.embed_tokens.weight, star.drawn_places
+    for names, tokens in NAMED_PLACES:
+        ids = [[teacher.encode(cell_name((row, column)))[0] for column in range(names)] for row in range(names)]
+        looks = words[torch.tensor(ids)].float()
+        for table, along in ((places.row, 1), (places.column, 0)):
+            common = looks.mean(along) - looks.mean((0, 1))
+            table.weight[: names * tokens] += common.repeat_interleave(tokens, 0) * 1.4 / common.norm(dim=1).mean()
+
+
 def understanding_plan(course: Course) -> tuple[StagePlan, nn.Module]:
     questions = list(islice(lessons.understanding_lessons(1, course.shares, "val"), 256))
 
@@ -86,15 +121,15 @@ def understanding_plan(course: Course) -> tuple[StagePlan, nn.Module]:
     def batches(seed: int) -> Iterator[Any]:
         def make(start: int) -> Iterator[Any]:
             asked = lessons.understanding_lessons(start, course.shares, own=course.own)
-            return lessons.batches(asked, course.teacher, course.batch, seed=start)
+            return lessons.batches(asked, course.teacher, course.batch // course.parts, seed=start)
 
         return lessons.stream(make, seed)
 
     def trains(name: str) -> bool:
         return not name.startswith("star.") or is_base(name.removeprefix("star."))
 
-    plan = StagePlan("understanding", course.minutes, course.rate, _call, batches, examine, trains, examine_every=300)
-    return plan, UnderstandingTrainer(course.star)
+    plan = StagePlan("understanding", course.minutes, course.rate, _call, batches, examine, trains, examine_every=600, parts=course.parts)
+    return plan, UnderstandingTrainer(course.star, named=lessons.named(course.teacher))
 
 
 def drawing_plan(course: Course, editing: bool) -> tuple[StagePlan, nn.Module]:
@@ -106,12 +141,12 @@ def drawing_plan(course: Course, editing: bool) -> tuple[StagePlan, nn.Module]:
     def batches(seed: int) -> Iterator[Any]:
         def make(start: int) -> Iterator[Any]:
             drawn = lessons.drawing_lessons(start, course.shares, editing, own=course.own)
-            return lessons.batches(drawn, course.teacher, course.batch, forgotten=0.1, seed=start)
+            return lessons.batches(drawn, course.teacher, course.batch // course.parts, forgotten=0.1, seed=start)
 
         return lessons.stream(make, seed)
 
     name = "unified" if editing else "drawing"
-    plan = StagePlan(name, course.minutes, course.rate, _call, batches, examine, trains_drawing, examine_every=300)
+    plan = StagePlan(name, course.minutes, course.rate, _call, batches, examine, trains_drawing, examine_every=600, parts=course.parts)
     return plan, DrawingTrainer(course.star)
 
 
@@ -121,6 +156,7 @@ def _call(trainer: nn.Module, batch: Any) -> Any:
 
 PLANS: dict[str, Callable[[Course], tuple[StagePlan, nn.Module]]] = {
     "vq": vq_plan,
+    "vq_decoder": vq_decoder_plan,
     "understanding": understanding_plan,
     "drawing": lambda course: drawing_plan(course, editing=False),
     "unified": lambda course: drawing_plan(course, editing=True),
@@ -139,6 +175,7 @@ def replies_right(trainer: nn.Module, teacher: Teacher, questions: list[Lesson])
                 here = (batch.segment[row].abs() == number) & (wanted[row] >= 0)
                 right, reply = (said[row] == wanted[row])[here], branch.reply.split()
                 kind = "_".join(branch.ask.split()[:2]) if not branch.ask.startswith("walked") else "maze_answer"
+                kind = kind if len(lesson.pictures) else f"words_{kind}"
                 if "judge" in kind:
                     verdict = next(place for place, word in enumerate(reply) if word in ("correct", "wrong"))
                     kind = f"{kind}_{reply[verdict]}"
@@ -158,7 +195,7 @@ def pictures_right(trainer: nn.Module, teacher: Teacher, tasks: list[Lesson], sh
         for row, lesson in enumerate(part):
             branch = lesson.branches[0]
             task = "maze" if branch.ask.startswith("draw board") else branch.ask.split()[0]
-            kind = "words" if not lesson.shared else "revise" if branch.shows else branch.ask.split()[1]
+            kind = "words" if branch.source < 0 and not lesson.shared else "revise" if branch.shows else branch.ask.split()[1]
             hits[f"{task}_{kind}"].append(bool((drawn[row] == wanted[row]).all()))
         if len(rows) < 24 and batch.columns == trainer.star.config.grid:
             side = trainer.star.config.grid
@@ -176,6 +213,17 @@ def parts(items: list[Lesson], most: int) -> Iterator[list[Lesson]]:
         yield from (alike[at : at + most] for at in range(0, len(alike), most))
 
 
+LOOKED_AT = 150
+"""Batches of pictures from which the change head learns what codes look like."""
+
+
+def learn_looks(star: Star, shares: lessons.Shares) -> None:
+    """Unless it has learnt them: they go with the codes, which stand still from the first drawing stage on."""
+    if star.config.change_head and not star.pixel_change_head.looks.any():
+        pictures = islice(lessons.picture_batches(2, shares), LOOKED_AT)
+        star.pixel_change_head.set_looks(star.pixel_encoder, (pictures_to_pixels(torch.as_tensor(batch)) for batch in pictures))
+
+
 def carry_over(star: Star, out: Path, stage: str) -> list[str]:
     """Take the parts that earlier stages trained from their checkpoints in ``out``; returns the stages found."""
     found = []
@@ -191,14 +239,13 @@ def carry_over(star: Star, out: Path, stage: str) -> list[str]:
 
 
 def begin_with(star: Star, folder: Path) -> list[str]:
-    """Take over base and stack of a finished model; returns what it did not have. The VQ stays untrained."""
-    state = {name: value.float() for name, value in load_sharded(folder).items() if not name.startswith("pixel_encoder.")}
-    return [name for name in star.load_state_dict(state, strict=False).missing_keys if not name.startswith("pixel_encoder.")]
+    """Take over all parts of a finished model; returns what it did not have."""
+    return star.load_state_dict({name: value.float() for name, value in load_sharded(folder).items()}, strict=False).missing_keys
 
 
 def _own_part(stage: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """What a stage's checkpoint adds to the network, under the network's own names."""
-    if stage == "vq":
+    if stage.startswith("vq"):
         return {f"pixel_encoder.{name.removeprefix('vq.')}": value for name, value in state.items() if name.startswith("vq.")}
     own = {name.removeprefix("star."): value for name, value in state.items() if name.startswith("star.")}
     if stage == "understanding":
@@ -206,12 +253,24 @@ def _own_part(stage: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Ten
     return {name: value for name, value in own.items() if trains_drawing(name)}
 
 
-def export(star: Star, config: StarConfig, teacher: Teacher, folder: Path) -> None:
-    """Write the model as it ships: bf16 safetensors in shards, configuration and tokenizer."""
+def export(star: Star, config: StarConfig, teacher: Teacher, folder: Path, draws: bool = True) -> None:
+    """Write the model as it ships: safetensors in shards, configuration and tokenizer; without ``draws`` base and VQ alone."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_sharded({name: value.to(torch.bfloat16) for name, value in star.state_dict().items()}, folder)
+    state = {name: value for name, value in star.state_dict().items() if draws or is_base(name) or name.startswith("pixel_encoder.")}
+    if star.base.lm_head.weight is star.base.model.language_model.embed_tokens.weight:
+        del state["base.lm_head.weight"]
+    save_sharded({name: value.to(stored_as(name, value)) for name, value in state.items()}, folder)
     (folder / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n")
     teacher.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+
+
+def stored_as(name: str, value: torch.Tensor) -> torch.dtype:
+    """8 bits for matrices of the base and of the VQ's decoder, whose replies and pixels these leave as they are; 16 for the rest.
+
+    What decides between codes and what draws with them is kept finer.
+    """
+    coarse = value.ndim >= 2 and (is_base(name) or name.startswith("pixel_encoder.decoder."))
+    return torch.float8_e4m3fn if coarse else torch.bfloat16
 
 
 def history(out: Path, recipe: dict[str, Any]) -> dict[str, Any]:
@@ -235,7 +294,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--stage", choices=list(PLANS), action="append", help="train this stage only (may be given several times)")
     parser.add_argument("--minutes", type=float, help="wall-clock budget of each stage trained now, instead of the recipe's")
     parser.add_argument("--resume", action="store_true", help="go on from the stage's checkpoint in --out")
-    parser.add_argument("--begin", type=Path, help="folder of a trained model of this size whose base and stack the training begins with")
+    parser.add_argument("--begin", type=Path, help="folder of a trained model of this size that the training goes on from")
+    parser.add_argument("--base-only", action="store_true", help="leave what draws out of the finished model, to go on from with --begin")
     parser.add_argument("--size", choices=list(CONFIGS), default="tiny")
     options = parser.parse_args(arguments)
     recipe, config = json.loads(options.recipe.read_text()), CONFIGS[options.size]
@@ -247,15 +307,20 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"begins with {options.begin}, without {begin_with(star, options.begin) or 'nothing'}")
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, {sum(p.numel() for p in star.parameters()) / 1e6:.1f} M parameters")
     for stage in options.stage or [name for name in PLANS if name in recipe["stages"]]:
-        print(f"stage {stage}, after {carry_over(star, options.out, stage) or 'nothing'}")
         row = recipe["stages"][stage]
+        print(f"stage {stage}, after {carry_over(star, options.out, stage) or 'nothing'}")
         minutes = row["minutes"] if options.minutes is None else options.minutes
         drawn = own_drawings.read((options.out / name for name in row.get("own", ())), row.get("own_share", 0.0))
-        course = Course(star, teacher, minutes, row["rate"], row["batch"], row.get("shares", {}), drawn)
+        course = Course(star, teacher, minutes, row["rate"], row["batch"], row.get("shares", {}), drawn, row.get("parts", 1))
+        if stage in ("drawing", "unified"):
+            learn_looks(star, recipe["stages"].get("vq", row)["shares"])
+        if stage == "drawing" and not options.resume:
+            name_places(star, teacher)
         plan, trainer = PLANS[stage](course)
         print(json.dumps(run_stage(plan, trainer, options.out, options.resume, recipe["seed"])))
-    export(star, config, teacher, options.out / "model")
-    export_decoder(options.out, options.out / "model")
+    export(star, config, teacher, options.out / "model", not options.base_only)
+    if not options.base_only:
+        export_decoder(options.out, options.out / "model")
     (options.out / "model" / "training.json").write_text(json.dumps(history(options.out, recipe), indent=1) + "\n")
 
 

@@ -40,4 +40,5 @@ def words() -> list[str]:
     numbers = [str(number) for number in range(181)]
     task = [word for text in (*maze.FAULTS.values(), *maze.INSTRUCTIONS.values()) for word in text.split()]
     first = [word for text in (_MAZE, " ".join(task), _FIGURES, _SCENES, _GENERAL, _CHINESE) for word in text.split()]
-    return [*first, *cells, *numbers, *_MORE.split()]
+    large = [str(number) for number in range(190, 361, 10)]
+    return [*first, *cells, *numbers, *_MORE.split(), *large, "drawn"]

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SCORES, MODEL, FAILURES = ROOT / "assets" / "scores", ROOT / "assets" / "star-tiny", ROOT / "assets" / "failures"
 DOCUMENTS = {"README.md": (ROOT / "README.md").read_text(encoding="utf-8"), "card": (MODEL / "README.md").read_text(encoding="utf-8")}
 README = DOCUMENTS["README.md"]
-STAGES = ("vq", "understanding", "drawing", "unified", "decoder")
+STAGES = ("vq", "vq_decoder", "understanding", "drawing", "unified", "decoder")
 
 
 # --- what a file says, as tables

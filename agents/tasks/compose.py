@@ -14,7 +14,7 @@ from agents.tasks.compose_edits import Edit, wanted
 from agents.tasks.compose_mistakes import corrupt
 from agents.tasks.compose_parse import normalise, parse
 from agents.tasks.compose_phrases import phrase
-from agents.tasks.compose_rules import FAULTS, Request, Verdict, differences
+from agents.tasks.compose_rules import FAULTS, FIRST, Request, Verdict, differences
 from agents.tasks.compose_rules import layout as _layout
 from agents.tasks.compose_words import INSTRUCTIONS, asked, done, parse_verdict, think_words, verdict_words
 from agents.tasks.maze_words import cell_at, cell_name
@@ -176,7 +176,7 @@ def request(problem: Problem) -> str:
 
 
 def solve(problem: Problem) -> Solution:
-    made = solved(random.Random(_seed(problem.words, problem.scene)), problem.ask, problem.scene)
+    made = solved(FIRST, problem.ask, problem.scene)
     if made is None:
         raise BadInput("This request cannot be fulfilled.")
     return Solution((made,))
@@ -187,8 +187,13 @@ def check(problem: Problem, before: Image, after: Image) -> Check:
     old, new = read(before), read(after)
     changed = tuple((2 * r + dr, 2 * c + dc) for r, c in differences(old.scene, new.scene) for dr in (0, 1) for dc in (0, 1))
     verdict = _verdict(problem, new)
-    right = None if verdict.ok else mend(random.Random(_seed(problem.words, new.scene)), problem.ask, problem.scene, new.scene)
-    return Check(verdict.ok, verdict.fault, verdict.where, verdict_words(verdict, new.scene, right), changed, verdict.checks)
+    right = None if verdict.ok else mend(FIRST, problem.ask, problem.scene, new.scene)
+    return Check(verdict.ok, verdict.fault, verdict.where, verdict_words(verdict, new.scene, right, _was(problem)), changed, verdict.checks)
+
+
+def _was(problem: Problem) -> Scene | None:
+    """What a verdict has to compare with: the scene that an edit is about."""
+    return problem.scene if isinstance(problem.ask, Edit) else None
 
 
 def _verdict(problem: Problem, reading: SceneReading) -> Verdict:
@@ -247,7 +252,7 @@ def gold_document(problem: Problem, mistakes: float = 0.25) -> Document:
     if rng.random() >= mistakes:
         return document.assistant(plan, render(right))
     wrong = corrupt(rng, problem.ask, problem.scene, right)
-    repaired = mend(rng, problem.ask, problem.scene, wrong) or right
+    repaired = mend(FIRST, problem.ask, problem.scene, wrong) or right
     verdict = judged(problem.ask, problem.scene, wrong)
     document = document.assistant(plan, render(wrong)).user(Text(words["judge"]))
-    return document.assistant(Text(verdict_words(verdict, wrong, repaired)), render(repaired))
+    return document.assistant(Text(verdict_words(verdict, wrong, repaired, _was(problem))), render(repaired))

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
-from agents.tasks.compose_rules import Kind, Verdict, holds
+from agents.tasks.compose_rules import Kind, Verdict, holds, shuffled, things_of
 from agents.tasks.compose_rules import Relation as _Relation
-from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, Slot, Thing
+from agents.tasks.scene import SIDE, Scene, Slot, Thing
 
 Verb = Literal["add", "remove", "recolour", "resize", "move", "swap"]
 VERBS: tuple[Verb, ...] = ("add", "remove", "recolour", "resize", "move", "swap")
@@ -152,11 +152,9 @@ def edited(rng: random.Random, edit: Edit, scene: Scene) -> Scene | None:
         return None
     made, taken = goal.fixed, set[Slot]()
     for need in goal.needs:
-        slot = rng.choice(sorted(need.slots - taken))
+        slot = shuffled(rng, need.slots - taken)[0]
         taken.add(slot)
-        kind = need.kind
-        colour, size = kind.colour or rng.choice(list(COLOURS)), kind.size or rng.choices(SIZES, (1, 2))[0]
-        made = made.put(Thing(slot, kind.shape or rng.choice(SHAPES), colour, size))
+        made = made.put(things_of(rng, need.kind, slot)[0])
     return made
 
 
@@ -173,10 +171,10 @@ def mended(rng: random.Random, edit: Edit, before: Scene, after: Scene) -> Scene
             unmet.remove(need)
     for need in unmet:
         near = [t for t in after.things if t.slot in need.slots and made.at(t.slot) is None and len(need.kind.misses(t)) == 1]
-        slots = sorted(slot for slot in need.slots if made.at(slot) is None)
+        slots = shuffled(rng, (slot for slot in need.slots if made.at(slot) is None))
         if not slots:
             return None
-        old = near[0] if near else Thing(rng.choice(slots), rng.choice(SHAPES), rng.choice(list(COLOURS)), rng.choices(SIZES, (1, 2))[0])
+        old = near[0] if near else things_of(rng, need.kind, slots[0])[0]
         kind = need.kind
         made = made.put(Thing(old.slot, kind.shape or old.shape, kind.colour or old.colour, kind.size or old.size))
     return made

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, Slot, Thing
 
@@ -29,6 +30,33 @@ FAULTS: dict[str, str] = {
 }
 """Kind of fault -> its words, in the order in which they are looked for."""
 _VALUES: dict[str, tuple[str, ...]] = {"colour": tuple(COLOURS), "shape": SHAPES, "size": SIZES}
+
+
+USUAL: dict[str, str] = dict(zip(SHAPES, (*COLOURS,)[: len(SHAPES)], strict=True))
+"""Shape -> its colour where a request leaves the colour open and the choice is ``FIRST``."""
+_FROM_MIDDLE = sorted(product(range(SIDE), repeat=2), key=lambda slot: (sum((2 * at - SIDE + 1) ** 2 for at in slot), slot))
+
+
+class _First(random.Random):
+    """Takes the first of all that may be taken, so that a request has one plan: what is always the same is soon learnt."""
+
+    def choice(self, seq: Any) -> Any:
+        return seq[0]
+
+    def sample(self, population: Any, k: int, **_: Any) -> list[Any]:
+        return list(population)[:k]
+
+    def random(self) -> float:
+        return 1.0
+
+
+FIRST: random.Random = _First()
+
+
+def shuffled(rng: random.Random, slots: Iterable[Slot]) -> list[Slot]:
+    """Slots in random order; for ``FIRST`` from the middle outwards."""
+    free = set(slots)
+    return rng.sample([slot for slot in _FROM_MIDDLE if slot in free], len(free))
 
 
 @dataclass(frozen=True)
@@ -191,28 +219,33 @@ def _cures(request: Request, group: int, thing: Thing) -> dict[str, list[Thing]]
 
 def choose(rng: random.Random, request: Request, group: int, slot: Slot) -> Thing:
     """A thing that may stand for a group; what the request leaves open is drawn at random."""
-    kind = request.groups[group].kind
-    while True:
-        thing = Thing(
-            slot, kind.shape or rng.choice(SHAPES), kind.colour or rng.choice(list(COLOURS)), kind.size or rng.choices(SIZES, (1, 2))[0],
-        )  # fmt: skip
-        others = [other.kind for index, other in enumerate(request.groups) if index != group]
-        if request.allows(thing) and (not any(other.fits(thing) for other in others) or rng.random() < 0.02):
-            return thing
+    others = [other.kind for index, other in enumerate(request.groups) if index != group]
+    allowed = [thing for thing in things_of(rng, request.groups[group].kind, slot) if request.allows(thing)]
+    apart = [thing for thing in allowed if not any(other.fits(thing) for other in others)]
+    return (apart or allowed)[0]
+
+
+def things_of(rng: random.Random, kind: Kind, slot: Slot) -> list[Thing]:
+    """All things of a kind, in random order; for ``FIRST`` large before small ones, and in the usual colour first."""
+    shapes = (kind.shape,) if kind.shape else rng.sample(SHAPES, len(SHAPES))
+    colours = (kind.colour,) if kind.colour else rng.sample(list(COLOURS), len(COLOURS))
+    sizes = (kind.size,) if kind.size else SIZES if rng.random() < 1 / 3 else SIZES[::-1]
+    things = [Thing(slot, shape, colour, size) for size in sizes for shape in shapes for colour in colours]
+    return sorted(things, key=lambda thing: thing.colour != USUAL[thing.shape]) if rng is FIRST and not kind.colour else things
 
 
 def layout(rng: random.Random, request: Request, kept: Scene = Scene()) -> Scene | None:
     """A scene that has what is asked for, ``kept`` things where they are; None where none was found."""
     found = matched(request, kept)
     missing = [group for need, group in enumerate(request.needs) if need not in found.values()]
-    for _ in range(400):
+    for _ in range(0 if rng is FIRST else 400):
         scene = kept
         for group, slot in zip(missing, rng.sample(kept.free, len(missing)), strict=True):
             scene = scene.put(choose(rng, request, group, slot))
         if judge(request, Scene(), scene).ok:
             return scene
     places = _places(rng, request, kept, missing)
-    for _ in range(20 if places else 0):
+    for _ in range(0 if places is None else 20):
         scene = kept.put(*(choose(rng, request, group, slot) for group, slot in places or ()))
         if judge(request, Scene(), scene).ok:
             return scene
@@ -238,7 +271,7 @@ def _places(rng: random.Random, request: Request, kept: Scene, missing: list[int
         if not left:
             return placed
         taken = {slot for _, slot in placed}
-        for slot in rng.sample(kept.free, len(kept.free)):
+        for slot in shuffled(rng, kept.free):
             if slot not in taken and fits(left[0], slot, placed) and (found := place(left[1:], [*placed, (left[0], slot)])):
                 return found
         return None

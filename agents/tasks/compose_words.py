@@ -37,7 +37,8 @@ def plan_words(before: Scene, after: Scene, ask: Ask | None = None) -> str:
     things = after.things
     if isinstance(ask, Request):
         needs = matched(ask, after)
-        things = tuple(things[index] for index in sorted(range(len(things)), key=lambda index: needs.get(index, len(things))))
+        turn = {index: ask.needs[need] for index, need in needs.items()}
+        things = tuple(things[index] for index in sorted(range(len(things)), key=lambda index: turn.get(index, len(things))))
     made = [thing.words for thing in things if before.at(thing.slot) != thing]
     cleared = [f"clear {cell_name(thing.slot)}" for thing in before.things if after.at(thing.slot) is None]
     return f"plan : {' , '.join(made + cleared) or 'none'} ."
@@ -74,9 +75,10 @@ def done(thought: str) -> bool:
     return re.search(r"\bdone\b", thought) is not None
 
 
-def verdict_words(verdict: Verdict, seen: Scene | None = None, repaired: Scene | None = None) -> str:
-    """The verdict as the model gives it: what it sees, clause by clause what holds, the verdict, and the plan of the repair."""
-    words = [f"see : {things_words(seen)} ."] if seen is not None else []
+def verdict_words(verdict: Verdict, seen: Scene | None = None, repaired: Scene | None = None, was: Scene | None = None) -> str:
+    """The verdict as the model gives it: what there ``was`` where something is changed, what it sees, clause by clause what holds,
+    the verdict, and the plan of the repair."""
+    words = [f"{name} : {things_words(scene)} ." for name, scene in (("was", was), ("see", seen)) if scene is not None]
     words += [f"check : {' , '.join(verdict.checks)} ."] if verdict.checks else []
     if verdict.ok:
         return " ".join((*words, "correct ."))

@@ -36,7 +36,7 @@ def _altitude(points: Points) -> tuple[int, int, dict[str, Point]] | str:
     return length(b, c), length(a, at), {**points, "P": at}
 
 
-_ALTITUDE = "altitude from A to B C is the height"
+_ALTITUDE = "altitude from A@ to B@ C@ is the height"
 
 
 def triangle_area(points: Points, rng: random.Random) -> Sketch | str:
@@ -47,7 +47,7 @@ def triangle_area(points: Points, rng: random.Random) -> Sketch | str:
         return "The area would be no whole number; move A by one square nearer to B C, or further away."
     return Sketch(
         points, TRIANGLE, ask(rng, f"area of triangle {shuffled(rng, 'ABC')}"), (("P", f"{_ALTITUDE} , first its foot"), ("AP", _ALTITUDE)),
-        str(base * height // 2), f"base {base} , height {height} , half of {base * height}", ("area", "ABC"),
+        str(base * height // 2), f"base B@ C@ {base} , height A@ P@ {height} , half of {base * height}", ("area", "ABC"),
     )  # fmt: skip
 
 
@@ -56,8 +56,8 @@ def distance(points: Points, rng: random.Random) -> Sketch | str:
         return drawn
     units, words, given = scaled(rng)
     line = "B C" if rng.random() < 0.5 else "C B"
-    why = "altitude from A to B C is the distance"
-    reason = f"the altitude is {drawn[1]} squares" + (f" , {drawn[1]} * {units}" if units > 1 else "")
+    why = "altitude from A@ to B@ C@ is the distance"
+    reason = f"altitude A@ P@ {drawn[1]}" + (f" , {drawn[1]} * {units}" if units > 1 else "")
     return Sketch(
         drawn[2], TRIANGLE, words + rng.choice((f"how far is A from line {line} ?", f"distance from A to line {line} ?")),
         (("P", f"{why} , first its foot"), ("AP", why)), str(units * drawn[1]), reason, ("distance", "ABC"), given,
@@ -92,10 +92,11 @@ def parallelogram_area(points: Points, rng: random.Random) -> Sketch | str:
     if isinstance(drawn := _height(points, top), str):
         return drawn
     base, (height, points) = length(c, d), drawn
-    why = f"altitude from {top} is the height"
+    why = f"altitude from {top}@ to D@ C@ is the height"
     return Sketch(
         points, QUADRILATERAL, ask(rng, f"area of parallelogram {around(rng)}", f"draw the height from {top} . "),
-        (("P", f"{why} , first its foot"), (top + "P", why)), str(base * height), f"base {base} , height {height} , {base} * {height}",
+        (("P", f"{why} , first its foot"), (top + "P", why)), str(base * height),
+        f"base D@ C@ {base} , height {top}@ P@ {height} , {base} * {height}",
         ("area", "ABCD"),
     )  # fmt: skip
 
@@ -120,11 +121,12 @@ def trapezoid_area(points: Points, rng: random.Random) -> Sketch | str:
     height, points = drawn
     if (short + wide) * height % 2:
         return "The area would be no whole number; make one of the bases longer or shorter by one square."
-    why = f"altitude from {top} is the height"
+    why = f"altitude from {top}@ to D@ C@ is the height"
     return Sketch(
         points, QUADRILATERAL, ask(rng, f"area of trapezoid {around(rng)}", f"draw the height from {top} . "),
         (("P", f"{why} , first its foot"), (top + "P", why)), str((short + wide) * height // 2),
-        f"bases {short} and {wide} , height {height} , half of {(short + wide) * height}", ("area", "ABCD"),
+        f"bases A@ B@ {short} and D@ C@ {wide} , height {top}@ P@ {height} , {short} + {wide} = {short + wide} , "
+        f"half of {(short + wide) * height}", ("area", "ABCD"),
     )  # fmt: skip
 
 
@@ -149,8 +151,9 @@ def quadrilateral_area(points: Points, rng: random.Random) -> Sketch | str:
         return "The area would be no whole number; move B or D by one square nearer to A C, or further away."
     return Sketch(
         dict(points), QUADRILATERAL, ask(rng, f"area of quadrilateral {around(rng)}"),
-        (("AC", "diagonal A C cuts it into two triangles"),), str(whole * (above + below) // 2),
-        f"diagonal {whole} , heights {above} and {below} , half of {whole * (above + below)}", ("area", "ABCD"),
+        (("AC", "diagonal A@ C@ cuts it into two triangles"),), str(whole * (above + below) // 2),
+        f"diagonal A@ C@ {whole} , heights B@ {above} and D@ {below} , {above} + {below} = {above + below} , "
+        f"half of {whole * (above + below)}", ("area", "ABCD"),
     )  # fmt: skip
 
 
@@ -171,11 +174,13 @@ def kite_area(points: Points, rng: random.Random) -> Sketch | str:
     ring = around(rng)
     first, second, third, fourth_ = ring.split()
     whole, half = length(points[axis[0]], points[axis[2]]), length(points[axis[1]], points[axis[3]]) // 2
+    lengths = length(points[first], points[third]), length(points[second], points[fourth_])
     why = "half the product of the diagonals"
     return Sketch(
         dict(points), QUADRILATERAL, ask(rng, f"area of kite {ring}"),
-        ((first + third, f"{why} , first diagonal {first} {third}"), (second + fourth_, f"{why} , now diagonal {second} {fourth_}")),
-        str(whole * half), f"diagonals {whole} and {2 * half} , half of {2 * half * whole}", ("area", "ABCD"),
+        ((first + third, f"{why} , first diagonal {first}@ {third}@"), (second + fourth_, f"{why} , now diagonal {second}@ {fourth_}@")),
+        str(whole * half), f"diagonals {first}@ {third}@ {lengths[0]} and {second}@ {fourth_}@ {lengths[1]} , half of {2 * half * whole}",
+        ("area", "ABCD"),
     )  # fmt: skip
 
 
@@ -199,8 +204,8 @@ def rectangle_half(points: Points, rng: random.Random) -> Sketch | str:
     part = rng.choice(("A B C", "C D A", "C B A", "A D C"))
     return Sketch(
         dict(points), QUADRILATERAL, ask(rng, f"area of triangle {part}", f"{around(rng)} is a rectangle . "),
-        (("AC", "diagonal A C makes two equal triangles"),), str(width * height // 2),
-        f"rectangle {width} * {height} , half of {width * height}", ("area", part.replace(" ", "")),
+        (("AC", "diagonal A@ C@ makes two equal triangles"),), str(width * height // 2),
+        f"rectangle A@ B@ {width} , A@ D@ {height} , half of {width * height}", ("area", part.replace(" ", "")),
     )  # fmt: skip
 
 
@@ -225,7 +230,7 @@ def median_area(points: Points, rng: random.Random) -> Sketch | str:
     if twice % 4:
         return "Half of the area would be no whole number; move A."
     start = rng.choice(("A M is a median . ", "A M is the median from A . ")) + f"area of triangle {shuffled(rng, 'ABC')} = {twice // 2} . "
-    why, part = "median from A goes to the midpoint of B C", rng.choice(("A B M", "A C M"))
+    why, part = "median from A@ goes to the midpoint of B@ C@", rng.choice(("A B M", "A C M"))
     return Sketch(
         drawn, TRIANGLE, ask(rng, f"area of triangle {part}", start), (("M", f"{why} , first M"), ("AM", why)), str(twice // 4),
         f"median makes two equal areas , half of {twice // 2}", ("area", part.replace(" ", "")), (("area", "ABC", twice // 2),),

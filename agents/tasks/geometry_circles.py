@@ -45,7 +45,7 @@ def radius_length(points: Points, rng: random.Random) -> Sketch | str:
         return radius
     whole = radius * rng.randint(1, 12)
     start = f"O is the centre . O A = {whole} . "
-    return Sketch(dict(points), ("OA",), long(rng, "O B", start), (("OB", "radius O B is equal to O A"),), str(whole),
+    return Sketch(dict(points), ("OA",), long(rng, "O B", start), (("OB", "radius O@ B@ is equal to O A"),), str(whole),
                   f"radius , O B = O A = {whole}", ("length", "OB"), (("length", "OA", whole),), radius=radius)  # fmt: skip
 
 
@@ -63,9 +63,9 @@ def radius_angle(points: Points, rng: random.Random) -> Sketch | str:
     if rng.random() < 0.5:
         asked, answer, reason = "O B A", angle, "O A = O B , equal angles"
     else:
-        asked, answer, reason = "A O B", 180 - 2 * angle, f"O A = O B , 180 - {angle} - {angle}"
-    return Sketch(dict(points), ("OA", "AB"), ask(rng, f"angle {asked}", start), (("OB", "radius O B makes O A B isosceles"),), str(answer),
-                  reason, ("angle", asked.replace(" ", "")), (("angle", "OAB", angle),), False, radius)  # fmt: skip
+        asked, answer, reason = "A O B", 180 - 2 * angle, f"O A = O B , 180 - {angle} = {180 - angle} , {180 - angle} - {angle}"
+    return Sketch(dict(points), ("OA", "AB"), ask(rng, f"angle {asked}", start), (("OB", "radius O@ B@ makes O A B isosceles"),),
+                  str(answer), reason, ("angle", asked.replace(" ", "")), (("angle", "OAB", angle),), False, radius)  # fmt: skip
 
 
 def thales_shape(rng: random.Random) -> Shape:
@@ -79,7 +79,7 @@ def thales(points: Points, rng: random.Random) -> Sketch | str:
         return "A B is no diameter yet; move B to the end of the circle opposite of A."
     first, second = rng.sample("AB", 2)
     why = "chords from C to the ends of the diameter make 90"
-    steps = (("C" + first, f"{why} , first C {first}"), ("C" + second, f"{why} , now C {second}"))
+    steps = (("C" + first, f"{why} , first C@ {first}@"), ("C" + second, f"{why} , now C@ {second}@"))
     start = f"{first} {second} is a diameter . "
     if rng.random() < 0.3:
         return Sketch(dict(points), ("AB",), ask(rng, f"angle {first} C {second}", start), steps, "90", "angle on a diameter is 90",
@@ -102,7 +102,7 @@ def inscribed_angle(points: Points, rng: random.Random) -> Sketch | str:
         return "A B is a diameter; move B by a quarter of the circle, so that O A and O B make an angle."
     first, second = rng.sample("AB", 2)
     why = "chords from C make half the angle at O"
-    steps = (("C" + first, f"{why} , first C {first}"), ("C" + second, f"{why} , now C {second}"))
+    steps = (("C" + first, f"{why} , first C@ {first}@"), ("C" + second, f"{why} , now C@ {second}@"))
     angle = 90 if rng.random() < 0.3 else 10 * rng.randint(2, 16)
     start = f"{'' if angle == 90 else LOOSE}O is the centre . angle {first} O {second} = {angle} . "
     return Sketch(dict(points), ("OA", "OB"), ask(rng, f"angle {first} C {second}", start), steps, str(angle // 2),

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from agents.tasks.figure import SIDE, Figure, Point, segment
+from agents.tasks.figure import SIDE, Figure, Point, point_name, segment
 from agents.tasks.geometry_steps import Asked, Given, Question, Step
 
 LETTERS = "ABCDEFGH"
 CENTRE = "O"
 AUXILIARY = "MNPQ"
 """Names of points that are drawn in later: they bear no letter on the paper."""
+_PAIR = re.compile(r"\b([A-DO]@) ([A-DO]@)")
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Sketch:
     """What one kind of question draws up: every capital letter in its texts is a role of ``points``.
 
     The roles of the figure are A to D (random letters on the paper) and O, a circle's centre; M, N, P, Q are points to be drawn.
-    ``steps`` are (roles, why): one role is marked, two are connected. ``given`` are (what, roles, value), ``asked`` (what, roles).
+    A role with "@" behind it is told with its point: the thought names what it computes with, so that each word of it is one easy
+    look-up. ``steps`` are (roles, why): one role is marked, two are connected. ``given`` are (what, roles, value), ``asked`` (what, roles).
     """
 
     points: dict[str, Point]
@@ -127,13 +129,23 @@ def write_down(kind: str, sketch: Sketch, names: Mapping[str, str]) -> Question:
     )
 
     def say(text: str) -> str:
-        return " ".join(names.get(word, word) for word in text.split())
+        text = _PAIR.sub(lambda pair: " ".join(sorted(pair.groups(), key=lambda role: names[role[0]])), text)
+        return " ".join(tell(word.removesuffix("@"), word.endswith("@")) for word in text.split())
+
+    def tell(word: str, where: bool) -> str:
+        return f"{names.get(word, word)} {point_name(at[word])}" if where else names.get(word, word)
+
+    def ends(roles: str) -> tuple[Point, ...]:
+        """As the thought has named them: points with letters in the order of these, marks in that of the paper."""
+        if set(roles) <= set(names):
+            return tuple(at[role] for role in sorted(roles, key=lambda role: names[role]))
+        return segment(at[roles[0]], at[roles[1]]) if roles in ("MN", "PQ") else (at[roles[0]], at[roles[1]])
 
     def where(roles: str) -> tuple[Point, ...]:
         return tuple(at[role] for role in roles)
 
     steps = tuple(
-        Step("connect", at[roles[0]], at[roles[1]], say(why)) if len(roles) == 2 else Step("mark", at[roles], None, say(why))
+        Step("connect", *ends(roles), say(why)) if len(roles) == 2 else Step("mark", at[roles], None, say(why))
         for roles, why in sketch.steps
     )
     spoken = {*sketch.asked[1], *(role for _, roles, _ in sketch.given for role in roles)}

@@ -22,7 +22,7 @@ def median_length(points: Points, rng: random.Random) -> Sketch | str:
     squares = length(points["B"], points["C"]) if along_squares(points["B"], points["C"]) else 0
     whole = squares * rng.randint(1, 9) if squares else 2 * rng.randint(2, 30)
     start = ("" if squares else LOOSE) + rng.choice(("A M is a median . ", "A M is the median from A . ")) + f"B C = {whole} . "
-    why, part = "median from A goes to the midpoint of B C", rng.choice(("B M", "C M"))
+    why, part = "median from A@ goes to the midpoint of B@ C@", rng.choice(("B M", "C M"))
     return Sketch(
         drawn, TRIANGLE, long(rng, part, start), (("M", f"{why} , first M"), ("AM", why)), str(whole // 2),
         f"M is the midpoint , half of {whole}", ("length", part.replace(" ", "")), (("length", "BC", whole),), bool(squares),
@@ -48,9 +48,11 @@ def midline(points: Points, rng: random.Random) -> Sketch | str:
     start = LOOSE if slanted else ""
     start += rng.choice(("M is the midpoint of A B , N of A C . ", "M and N are the midpoints of A B and A C . ")) + words
     why = "midline M N is half of B C"
+    reason = "midline is half of B C" if told else f"B@ C@ {whole // units} * {units} = {whole}"
     return Sketch(
-        {**points, "M": m, "N": n}, TRIANGLE, long(rng, "M N", start), (("M", f"{why} , first M"), ("N", f"{why} , now N"), ("MN", why)),
-        str(whole // 2), f"midline is half of B C , half of {whole}", ("length", "MN"),
+        {**points, "M": m, "N": n}, TRIANGLE, long(rng, "M N", start), 
+        (("M", f"{why} , first M between A@ B@"), ("N", f"{why} , now N between A@ C@"), ("MN", why)),
+        str(whole // 2), f"{reason} , half of {whole}", ("length", "MN"),
         (("length", "BC", whole) if told else ("square", "", units),), not slanted,
     )  # fmt: skip
 
@@ -102,9 +104,10 @@ def bisector_angle(points: Points, rng: random.Random) -> Sketch | str:
     sides, last, base = (QUADRILATERAL, "D", "C D") if four else (TRIANGLE, "C", "B C")
     near = rng.choice(("B", last))
     start = f"A P is the bisector of angle B A {last} = 90 . P is on {base} . "
-    why = "bisector from A cuts the angle of 90 in half"
+    why = "bisector from A@ cuts the angle of 90 in half"
+    first = f"A@ D@ {length(points['A'], points['D'])} , first P from D@ to C@" if four else "first P between B@ C@"
     return Sketch(
-        drawn, sides, ask(rng, f"angle {near} A P", start), (("P", f"{why} , first P"), ("AP", why)), "45", "bisector , half of 90",
+        drawn, sides, ask(rng, f"angle {near} A P", start), (("P", f"{why} , {first}"), ("AP", why)), "45", "bisector , half of 90",
         ("angle", f"{near}AP"), (("angle", f"BA{last}", 90),),
     )  # fmt: skip
 
@@ -115,13 +118,14 @@ def bisector_length(points: Points, rng: random.Random) -> Sketch | str:
     units, words, given = scaled(rng)
     height, whole = length(points["A"], points["D"]), length(points["D"], points["C"])
     start = words + "A P is the bisector of angle B A D . P is on C D . "
-    why = "bisector from A makes D P = A D"
+    why = "bisector from A@ makes D P = A D"
     if rng.random() < 0.6:
-        part, squares, reason = "D P", height, f"angle A P D = 45 , D P = A D = {height * units}"
+        part, squares, reason = "D P", height, f"A@ D@ {height} , D P = A D"
     else:
-        part, squares, reason = "P C", whole - height, f"D P = A D = {height * units} , {whole * units} - {height * units}"
+        part, squares, reason = "P C", whole - height, f"D@ C@ {whole} , A@ D@ {height} , {whole} - {height} = {whole - height}"
     return Sketch(
-        drawn, QUADRILATERAL, long(rng, part, start), (("P", f"{why} , first P"), ("AP", why)), str(squares * units), reason,
+        drawn, QUADRILATERAL, long(rng, part, start), (("P", f"{why} , A@ D@ {height} , first P from D@ to C@"), ("AP", why)),
+        str(squares * units), reason + (f" , {squares} * {units}" if units > 1 else ""),
         ("length", part.replace(" ", "")), given,
     )  # fmt: skip
 
@@ -144,14 +148,14 @@ def apex_bisector(points: Points, rng: random.Random) -> Sketch | str:
         return drawn
     drawn["P"] = drawn.pop("M")
     start = "A B = A C . A P is the bisector of angle B A C . "
-    why = "bisector from A goes to the midpoint of B C"
+    why = "bisector from A@ goes to the midpoint of B@ C@"
     steps = (("P", f"{why} , first P"), ("AP", why))
     near = rng.choice("BC")
     chance = rng.random()
     if along_squares(b, c) and chance < 0.4:
         base, (units, words, given) = length(b, c), scaled(rng)
         return Sketch(drawn, TRIANGLE, long(rng, f"{near} P", words + start), steps, str(base // 2 * units),
-                      f"P is the midpoint , half of {base * units}", ("length", f"{near}P"), given)  # fmt: skip
+                      f"B@ C@ {base} * {units} = {base * units} , half of {base * units}", ("length", f"{near}P"), given)  # fmt: skip
     if chance < 0.8:
         whole = 10 * rng.randint(2, 15)
         return Sketch(drawn, TRIANGLE, ask(rng, f"angle {near} A P", f"{LOOSE}{start}angle B A C = {whole} . "), steps, str(whole // 2),
@@ -175,10 +179,10 @@ def perpendicular_bisector(points: Points, rng: random.Random) -> Sketch | str:
     if not cross(a, b, c):
         return _ONE_LINE
     end = (c[0], middle[1]) if a[0] == b[0] else (middle[0], c[1])
-    why = "perpendicular bisector of A B is equally far from A and B"
-    steps = (("M", f"{why} , first the midpoint"), ("MQ", why))
+    why = "perpendicular bisector of A@ B@ is equally far from A and B"
+    steps = (("M", f"{why} , first the midpoint"), ("MQ", "perpendicular to A@ B@ through the midpoint as far as C@"))
     equal, side = squared(a, c) == squared(b, c), "A" if squared(a, c) < squared(b, c) else "B"
-    reason = "C is on the perpendicular bisector" if equal else f"C is on the side of {side}"
+    reason = "M@ C@ , C is on the perpendicular bisector" if equal else f"M@ C@ , C is on the side of {side}@"
     drawn = {**points, "M": middle, "Q": end}
     p, q = rng.sample("AB", 2)
     if rng.random() < 0.5:
@@ -208,8 +212,8 @@ def parallel_angle(points: Points, rng: random.Random) -> Sketch | str:
     drawn = {**points, "P": fourth(under, a, c), "Q": fourth(under, b, c)}
     words = f"angle C A B = {first} , angle A B C = {second} . "
     return Sketch(
-        drawn, TRIANGLE, ask(rng, "angle A C B", LOOSE + words), (("PQ", "parallel to A B through C makes equal angles"),),
-        str(180 - first - second), f"parallel line , 180 - {first} - {second}", ("angle", "ACB"),
+        drawn, TRIANGLE, ask(rng, "angle A C B", LOOSE + words), (("PQ", "parallel to A@ B@ through C@ makes equal angles"),),
+        str(180 - first - second), f"parallel line , 180 - {first} = {180 - first} , {180 - first} - {second}", ("angle", "ACB"),
         (("angle", "CAB", first), ("angle", "ABC", second)), False,
     )  # fmt: skip
 
@@ -228,8 +232,9 @@ def quadrilateral_angle(points: Points, rng: random.Random) -> Sketch | str:
             break
     words = f"angle D A B = {first} , angle A B C = {second} , angle B C D = {third} . "
     return Sketch(
-        dict(points), QUADRILATERAL, ask(rng, "angle C D A", LOOSE + words), (("DB", "diagonal from D cuts it into two triangles"),),
-        str(last), f"two triangles , 180 + 180 - {first} - {second} - {third}", ("angle", "CDA"),
+        dict(points), QUADRILATERAL, ask(rng, "angle C D A", LOOSE + words), (("DB", "diagonal D@ B@ cuts it into two triangles"),),
+        str(last), f"two triangles , 360 - {first} = {360 - first} , {360 - first} - {second} = {last + third} , {last + third} - {third}",
+        ("angle", "CDA"),
         (("angle", "DAB", first), ("angle", "ABC", second), ("angle", "BCD", third)), False,
     )  # fmt: skip
 
@@ -246,5 +251,5 @@ def square_angle(points: Points, rng: random.Random) -> Sketch | str:
     near = rng.choice("BD")
     return Sketch(
         dict(points), QUADRILATERAL, ask(rng, f"angle {near} A C", f"{around(rng)} is a square . "),
-        (("AC", "diagonal A C halves the angle of 90"),), "45", "diagonal of a square , half of 90", ("angle", f"{near}AC"),
+        (("AC", "diagonal A@ C@ halves the angle of 90"),), "45", "diagonal of a square , half of 90", ("angle", f"{near}AC"),
     )  # fmt: skip

@@ -33,6 +33,12 @@ def describe_words(figure: Figure) -> str:
     return " ".join(f"{letter} {point_name(point)} ." for letter, point in figure.points)
 
 
+def seen_words(sheet: Sheet) -> str:
+    """Where the lettered points are, and what is drawn in: marks, then lines from end to end."""
+    drawn = [*map(point_name, sorted(sheet.marks)), *(f"{point_name(p)} to {point_name(q)}" for p, q in sorted(sheet.lines))]
+    return describe_words(sheet.figure) + (f" drawn {' , '.join(drawn)} ." if drawn else "")
+
+
 def step_words(step: Step | None) -> str:
     """What is to be drawn, without the reason."""
     if step is None:
@@ -42,13 +48,17 @@ def step_words(step: Step | None) -> str:
 
 def think_words(question: Question, sheet: Sheet) -> str:
     """The right thought before the next picture; "done" where nothing is left to draw."""
-    return thought_words(question.figure, next_step(question, sheet))
+    return thought_words(sheet, next_step(question, sheet))
 
 
-def thought_words(figure: Figure, step: Step | None) -> str:
-    """The reading of the figure, why, and what to draw."""
-    why = f"{step.why} . " if step and step.why else ""
-    return f"{describe_words(figure)} {why}{step_words(step)}"
+def thought_words(sheet: Sheet, step: Step | None) -> str:
+    """The reading of the sheet, why, and what to draw."""
+    return f"{seen_words(sheet)} {decided_words(step)}"
+
+
+def decided_words(step: Step | None) -> str:
+    """Why, and what to draw."""
+    return (f"{step.why} . " if step and step.why else "") + step_words(step)
 
 
 def parse_step(text: str) -> Step | None:
@@ -74,7 +84,12 @@ def parse_reading(text: str) -> dict[str, Point]:
 
 
 def answer_words(question: Question) -> str:
-    return f"answer : {question.answer} . because {question.reason} ."
+    """The reading of the finished sheet, the reason, and the answer that follows from it."""
+    return f"{seen_words(question.sheets[-1])} {reasoned_words(question)}"
+
+
+def reasoned_words(question: Question) -> str:
+    return f"because {question.reason} . answer : {question.answer} ."
 
 
 def direct_words(question: Question) -> str:
@@ -95,10 +110,9 @@ def verdict_words(verdict: Verdict) -> str:
 
 
 def judged_words(due: Step | None, before: Sheet, after: Sheet | None, verdict: Verdict) -> str:
-    """The whole verdict as the model gives it: the reading of the figure, what should be drawn, what was, and whether that is right."""
-    should = step_words(due).removesuffix(" .") if due else "none"
+    """The whole verdict as the model gives it: the thought that is due before the picture, what was drawn, and whether that is right."""
     seen = "none" if after is None else " , ".join(_new(due, before, after)) or "none"
-    return f"{describe_words(before.figure)} should : {should} . see : {seen} . {verdict_words(verdict)}"
+    return f"{thought_words(before, due)} see : {seen} . {verdict_words(verdict)}"
 
 
 def _new(due: Step | None, before: Sheet, after: Sheet) -> list[str]:
@@ -130,7 +144,7 @@ def free_thought(rng: random.Random, question: Question, sheet: Sheet) -> tuple[
         step = free_step(rng, sheet, right)
         after = apply(sheet, step)
         if after != sheet and (right is None or after != apply(sheet, right)):
-            return thought_words(question.figure, step), after
+            return thought_words(sheet, step), after
 
 
 def free_step(rng: random.Random, sheet: Sheet, right: Step | None = None) -> Step:

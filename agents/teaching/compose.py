@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 
@@ -10,8 +12,8 @@ from agents.tasks.compose_asks import Ask, judged, mend, random_ask, random_scen
 from agents.tasks.compose_edits import Edit
 from agents.tasks.compose_mistakes import corrupt
 from agents.tasks.compose_phrases import PLURALS, phrase
-from agents.tasks.compose_rules import Kind, Verdict
-from agents.tasks.compose_words import INSTRUCTIONS, asked, describe_words, think_words, verdict_words
+from agents.tasks.compose_rules import FIRST, Kind, Verdict
+from agents.tasks.compose_words import INSTRUCTIONS, asked, describe_words, things_words, think_words, verdict_words
 from agents.tasks.maze_words import cell_name
 from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, canvas
 from unimm.train.data import IGNORED, Branch, Lesson
@@ -33,6 +35,14 @@ def _states(scene: Scene) -> np.ndarray:
     return slots.repeat(2, 0).repeat(2, 1).flatten()
 
 
+def named(side: int) -> Iterator[tuple[int, int, tuple[str, ...]]]:
+    """(state, token, words) for all things at all places."""
+    for state, (shape, colour, size) in enumerate(product(SHAPES, COLOURS, SIZES), 1):
+        for cell in range(side * side):
+            row, column = divmod(cell, side)
+            yield state, cell, (colour, shape, size, cell_name((row * SIDE // side, column * SIDE // side)))
+
+
 def _faults(right: Scene | None, after: Scene) -> np.ndarray:
     """1 for every token that is not as the nearest right scene has it, [64]."""
     wrong = np.array([[right is not None and right.at((r, c)) != after.at((r, c)) for c in range(SIDE)] for r in range(SIDE)], np.int64)
@@ -41,8 +51,8 @@ def _faults(right: Scene | None, after: Scene) -> np.ndarray:
 
 def _verdict(rng: random.Random, ask: Ask, before: Scene, after: Scene) -> tuple[Verdict, Scene | None, str]:
     verdict = judged(ask, before, after)
-    right = after if verdict.ok else mend(rng, ask, before, after)
-    return verdict, right, verdict_words(verdict, after, right)
+    right = after if verdict.ok else mend(FIRST, ask, before, after)
+    return verdict, right, verdict_words(verdict, after, right, before if isinstance(ask, Edit) else None)
 
 
 def _question(rng: random.Random, scene: Scene) -> tuple[str, str]:
@@ -57,12 +67,21 @@ def _question(rng: random.Random, scene: Scene) -> tuple[str, str]:
     return asked("ask", f"what is at {cell_name(thing.slot)} ?"), f"{thing.colour} {thing.shape} {thing.size} ."
 
 
+PLANNED = 0.5
+"""Share of the pictures that are as a plan would have them; the others are as asked in any way."""
+
+
 def _asked(rng: random.Random, split: str) -> tuple[Ask, Scene, Scene]:
     """What is asked for, the scene before and a right one after it."""
     while True:
         ask, before = random_ask(rng, split)
-        if (after := solved(rng, ask, before)) is not None:
+        if (after := solved(FIRST if rng.random() < PLANNED else rng, ask, before)) is not None:
             return ask, before, after
+
+
+def _plan(ask: Ask, before: Scene, after: Scene) -> str:
+    """The thought: the one plan that a request has, whatever the picture that is shown."""
+    return think_words(before, solved(FIRST, ask, before) or after, ask)
 
 
 def understanding(rng: random.Random, split: str) -> Lesson:
@@ -70,7 +89,7 @@ def understanding(rng: random.Random, split: str) -> Lesson:
     ask, before, after = _asked(rng, split)
     words = phrase(rng, ask)
     if isinstance(ask, Edit) or rng.random() < 0.93:
-        branches = [Branch(asked("next", words), think_words(before, after, ask), draws=True)]
+        branches = [Branch(asked("next", words), _plan(ask, before, after), draws=True)]
     else:
         before, branches = after, [Branch(asked("next", words), think_words(before, None))]
     shown = corrupt(rng, ask, before, after) if rng.random() < 0.6 else after
@@ -83,6 +102,25 @@ def understanding(rng: random.Random, split: str) -> Lesson:
     return Lesson(np.stack([canvas(before), canvas(shown)]), (0,), tuple(branches), np.stack([_states(before), _states(shown)]), faults)
 
 
+def reasoning(rng: random.Random, split: str) -> Branch:
+    """A plan or a verdict as words alone: from what would be seen in the pictures."""
+    ask, before, after = _asked(rng, split)
+    words = phrase(rng, ask)
+    if rng.random() < 0.5:
+        if isinstance(ask, Edit) or rng.random() < 0.9:
+            return _told(asked("next", words), f"see : {things_words(before)} ." if before.things else "", _plan(ask, before, after), True)
+        return _told(asked("next", words), f"see : {things_words(after)} .", think_words(after, None))
+    shown = corrupt(rng, ask, before, after) if rng.random() < 0.6 else after
+    said = _verdict(rng, ask, before, shown)[2]
+    return _told(asked("judge", words), said[: said.index(" .", said.index("see :")) + 2], said)
+
+
+def _told(ask: str, told: str, whole: str, draws: bool = False) -> Branch:
+    return Branch(ask, whole.removeprefix(told).strip(), draws=draws, alone=True, told=told)
+
+
+UNSEEN = 0.7
+"""Share of the lessons on editing that show the base no picture: plan and source tokens hold all that the stack needs."""
 FREE_PLANS = 0.4
 """Share of the lessons whose plan has nothing to do with the request: the picture has to follow the plan."""
 
@@ -92,7 +130,7 @@ def drawing(rng: random.Random, split: str, editing: bool) -> Lesson:
     ask, before, after = _asked(rng, split)
     words, chance = phrase(rng, ask), rng.random()
     source = 0 if editing else -1
-    if chance < 0.08 and not isinstance(ask, Edit):
+    if chance < 0.05 and not isinstance(ask, Edit):
         return Lesson(
             np.stack([canvas(before), canvas(after)]), (0,), (Branch(asked("direct", words), "", draws=True, source=source, target=1),)
         )
@@ -102,13 +140,18 @@ def drawing(rng: random.Random, split: str, editing: bool) -> Lesson:
         pictures = np.stack([canvas(scene) for scene in (before, right or after, wrong)])
         branch = Branch(asked("judge", words), said, shows=(2,), draws=True, source=2 if editing else -1, target=1)
         return Lesson(pictures, (0,), (branch,))
+    after = solved(FIRST, ask, before) or after
     plan = think_words(before, after, ask)
     if rng.random() < FREE_PLANS:
         before = before if rng.random() < 0.5 else random_scene(rng)
         after = _redone(rng, before)
         plan = think_words(before, after)
     branch = Branch(asked("next", words), plan, draws=True, source=source, target=1)
-    return Lesson(np.stack([canvas(before), canvas(after)]), (0,), (branch,))
+    changed = {(r * SIDE + c): (r, c) for r in range(SIDE) for c in range(SIDE) if before.at((r, c)) != after.at((r, c))}
+    slots = ((cell, cell // (4 * SIDE) * SIDE + cell % (2 * SIDE) // 2) for cell in range(4 * SIDE * SIDE))
+    about = tuple((cell, cell_name(changed[slot])) for cell, slot in slots if slot in changed)
+    shared = () if editing and rng.random() < UNSEEN else (0,)
+    return Lesson(np.stack([canvas(before), canvas(after)]), shared, (branch,), about=about)
 
 
 def _redone(rng: random.Random, scene: Scene) -> Scene:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 from einops import reduce
 
 from agents.tasks import geometry_words as words
-from agents.tasks.figure import SIDE, Point, Sheet
+from agents.tasks.figure import SIDE, Point, Sheet, point_name
 from agents.tasks.geometry_mistakes import corrupt
 from agents.tasks.geometry_pictures import canvas
 from agents.tasks.geometry_questions import generate
 from agents.tasks.geometry_rules import judge
 from agents.tasks.geometry_steps import Question, apply, next_step
+from agents.tasks.maze_words import cell_name
 from unimm.train.data import IGNORED, Branch, Lesson
 
 MARKED, MARKED_END, LINE_END, ON_LINE, ON_SIDE, ON_CIRCLE = range(10, 16)
@@ -24,6 +26,8 @@ STATES = 80
 """Labels of a token are below this."""
 FREE_THOUGHTS = 0.6
 """Share of the drawing lessons whose thought is not the right one: the drawing has to go by the thought."""
+UNSEEN = 0.7
+"""Share of the lessons on editing that show the base no picture: thought and source tokens hold all that the stack needs."""
 REVISIONS = 0.18
 """Share of the editing lessons that put a wrong picture right after its verdict."""
 
@@ -66,6 +70,14 @@ def states(sheet: Sheet) -> np.ndarray:
     for letter, point in figure.points:
         labels[point] = 1 + VERTEX_LETTERS.index(letter) + 20 * (point in ends) + 40 * (point in sheet.marks)
     return labels[1:, 1:].ravel()
+
+
+def named(side: int) -> Iterator[tuple[int, int, tuple[str, ...]]]:
+    """(state, token, words) for all that has words: a vertex its letter, a mark and the end of a line "drawn", and each its place."""
+    shown = {1 + at + extra: letter for at, letter in enumerate(VERTEX_LETTERS) for extra in (0, 20, 40, 60)}
+    shown |= dict.fromkeys((MARKED, MARKED_END, LINE_END), "drawn")
+    for state, word in shown.items():
+        yield from ((state, cell, (word, cell_name(divmod(cell, side)))) for cell in range(side * side))
 
 
 def wrong_tokens(right: np.ndarray, drawn: np.ndarray) -> np.ndarray:
@@ -117,6 +129,18 @@ def _finished(rng: random.Random, question: Question) -> Lesson:
     return Lesson(pictures, (0,), tuple(branches), np.stack([states(sheet) for sheet in shown]), faults)
 
 
+def reasoning(rng: random.Random, split: str = "train") -> Branch:
+    """A thought or an answer as words alone: from the reading of a sheet that would be seen."""
+    question = generate(split, rng)
+    sheet = rng.choice(question.sheets)
+    if sheet == question.sheets[-1] and rng.random() < 0.8:
+        what, reply = "answer", words.reasoned_words(question)
+    else:
+        what, reply = "next", words.decided_words(next_step(question, sheet))
+    draws = what == "next" and sheet != question.sheets[-1]
+    return Branch(words.ask_words(what, question), reply, draws=draws, alone=True, told=words.seen_words(sheet))
+
+
 def _judging(question: Question, number: int, before: Sheet, right: Sheet | None, after: Sheet) -> Branch:
     due = next_step(question, before)
     said = words.judged_words(due, before, after, judge(before, right, after))
@@ -140,4 +164,7 @@ def drawing(rng: random.Random, split: str = "train", editing: bool = True) -> L
     if rng.random() < FREE_THOUGHTS:
         thought, after = words.free_thought(rng, question, before)
     branch = Branch(words.ask_words("next", question), thought, draws=True, source=0 if editing else -1, target=1)
-    return Lesson(np.stack([canvas(sheet) for sheet in (before, after)]), (0,), (branch,))
+    pictures, step = np.stack([canvas(sheet) for sheet in (before, after)]), words.parse_step(thought)
+    ends = [point_name(point) for point in (step.p, step.q) if point] if step else []
+    about = tuple((int(cell), name) for cell in wrong_tokens(*pictures).nonzero()[0] for name in ends)
+    return Lesson(pictures, () if editing and rng.random() < UNSEEN else (0,), (branch,), about=about)

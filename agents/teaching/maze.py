@@ -48,6 +48,11 @@ def _moment(rng: random.Random, frames: list[maze.Board]) -> int:
     return rng.choice(greying) if greying and rng.random() < 0.5 else rng.randrange(len(frames))
 
 
+def named(side: int) -> Iterator[tuple[int, int, tuple[str, ...]]]:
+    """Nothing: a board's cells are few kinds, and its names count from where it begins on the canvas."""
+    return iter(())
+
+
 def _states(board: maze.Board) -> np.ndarray:
     """What every canvas cell holds, dead ends told apart from other floor."""
     kinds = np.array(maze.canvas_kinds(board))

@@ -13,7 +13,7 @@ from agents.tasks.compose_asks import CATEGORIES, GROUPS, SPLITS, judged, mend, 
 from agents.tasks.compose_edits import Edit
 from agents.tasks.compose_mistakes import corrupt
 from agents.tasks.compose_phrases import phrase
-from agents.tasks.compose_rules import FAULTS, Group, Kind, Relation, Request, judge, layout
+from agents.tasks.compose_rules import FAULTS, FIRST, Group, Kind, Relation, Request, judge, layout
 from agents.tasks.compose_words import (
     DONE,
     INSTRUCTIONS,
@@ -25,7 +25,9 @@ from agents.tasks.compose_words import (
     planned,
     verdict_words,
 )  # fmt: skip
+from agents.tasks.maze_words import cell_name
 from agents.tasks.scene import COLOURS, SHAPES, SIZES, Scene, Thing, canvas, read, render
+from agents.teaching import compose as teaching
 from agents.vocabulary import words
 from unimm.document import Image
 
@@ -271,3 +273,35 @@ def test_two_things_in_one_slot_are_no_scene() -> None:
     with pytest.raises(ValueError, match="at most one"):
         Scene.of([RED, replace(BLUE, slot=RED.slot)])
     assert parse_things("red circle large b2 , blue square small b2 .") is None
+
+
+# --- one plan a request
+
+
+def test_the_first_plan_is_always_the_same_and_right() -> None:
+    for ask, before, _, wrong in moments(150, 21):
+        plans = [solved(FIRST, ask, before) for _ in range(2)]
+        mended = [mend(FIRST, ask, before, wrong) for _ in range(2)]
+        assert plans[0] == plans[1] and mended[0] == mended[1]
+        assert judged(ask, before, plans[0]).ok and judged(ask, before, mended[0]).ok
+
+
+def test_thoughts_on_words_alone_begin_with_what_would_be_seen() -> None:
+    rng = random.Random(5)
+    for _ in range(80):
+        branch = teaching.reasoning(rng, "train")
+        assert branch.alone and not branch.shows
+        if "judge" in branch.ask:
+            assert "see :" in branch.told and parse_verdict(branch.reply)[0] == (" correct ." in branch.reply)
+        elif branch.draws:
+            before = parse_things(branch.told)
+            after = planned(before, branch.reply)
+            assert after is not None and after != before
+
+
+def test_things_have_names_where_they_stand() -> None:
+    named = {(state, cell): said for state, cell, said in teaching.named(8)}
+    scene = Scene.of([RED, Thing((3, 2), "star", "blue", "small")])
+    for cell, state in enumerate(teaching._states(scene)):
+        thing = scene.at((cell // 16, cell % 8 // 2))
+        assert named.get((state, cell)) == (thing and (thing.colour, thing.shape, thing.size, cell_name(thing.slot)))

@@ -9,8 +9,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from agents.lessons import NO_PICTURES
 from agents.tasks import geometry_words as words
-from agents.tasks.figure import SIDE, Point, Sheet
+from agents.tasks.figure import SIDE, Point, Sheet, point_name
 from agents.tasks.geometry_questions import KINDS, SPLITS, generate, shape_key, split_of
 from agents.tasks.geometry_rules import FAULTS, judge
 from agents.tasks.geometry_solver import solve_independently
@@ -146,7 +147,8 @@ def is_parallel(question: Question) -> bool:
 
 def is_radius(question: Question) -> bool:
     centre, radius = question.figure.circle
-    return question.steps[0].p == centre and squared(centre, question.steps[0].q) == radius**2
+    (step,) = question.steps
+    return centre in (step.p, step.q) and squared(step.p, step.q) == radius**2
 
 
 def are_chords(question: Question) -> bool:
@@ -154,7 +156,7 @@ def are_chords(question: Question) -> bool:
     ends = [end for step in question.steps for end in (step.p, step.q)]
     return (
         len(question.steps) == 2
-        and len({step.p for step in question.steps}) == 1
+        and len(set.intersection(*({step.p, step.q} for step in question.steps))) == 1
         and all(squared(centre, end) == radius**2 for end in ends)
     )
 
@@ -204,7 +206,7 @@ def test_given_numbers_and_letters_are_in_the_words():
         assert set(question.uses) <= {letter for letter, _ in question.figure.points}
         for given in question.given:
             assert str(given.value) in tokens
-        assert len(question.reason.split()) <= 14
+        assert len(question.reason.split()) <= 32
         assert ("not to scale" in question.words) == (not question.to_scale)
 
 
@@ -256,6 +258,7 @@ def test_verdicts_read_back():
 def lessons() -> list[Lesson]:
     rng = random.Random(11)
     made = [teaching.understanding(rng, "train") for _ in range(60)]
+    made += [Lesson(NO_PICTURES, (), tuple(teaching.reasoning(rng) for _ in range(4))) for _ in range(20)]
     return made + [teaching.drawing(rng, "train", editing) for _ in range(40) for editing in (True, False)]
 
 
@@ -264,7 +267,7 @@ LESSONS = lessons()
 
 def test_all_words_are_whole_words_of_the_vocabulary():
     known = set(vocabulary())
-    said = {word for lesson in LESSONS for branch in lesson.branches for word in (*branch.ask.split(), *branch.reply.split())}
+    said = {word for lesson in LESSONS for branch in lesson.branches for word in f"{branch.ask} {branch.told} {branch.reply}".split()}
     said |= {word for question in ALL for text in (question.words, words.answer_words(question)) for word in text.split()}
     said |= {word for question in ALL for sheet in question.sheets for word in words.think_words(question, sheet).split()}
     said |= {word for text in FAULTS.values() for word in text.split()}
@@ -312,3 +315,37 @@ def test_drawing_lessons_follow_the_thought():
             if branch.target >= 0:
                 start = branch.source if branch.source >= 0 else 0
                 assert (lesson.pictures[start] != lesson.pictures[branch.target]).any()
+
+
+def test_thoughts_on_words_alone_go_on_as_those_on_pictures_do():
+    rng = random.Random(3)
+    for _ in range(60):
+        branch = teaching.reasoning(rng)
+        reading = words.parse_reading(branch.told)
+        assert branch.alone and not branch.shows and reading and all(f"{name} " in branch.told for name in reading)
+        if branch.ask.startswith("geometry answer"):
+            assert branch.reply.startswith("because ") and words.parse_answer(branch.reply)
+        else:
+            assert words.done(branch.reply) != branch.draws
+
+
+def test_what_a_thought_computes_with_is_told_with_its_point():
+    for question in ALL:
+        at = question.figure.at | {name: point for name, point in words.parse_reading(question.reason).items() if name in "MNPQ"}
+        for text in (question.reason, *(step.why for step in question.steps)):
+            assert all(at[name] == point for name, point in words.parse_reading(text).items())
+            assert "@" not in text
+
+
+def test_vertices_and_marks_have_names_where_they_stand():
+    named = {(state, cell): said for state, cell, said in teaching.named(SIDE)}
+    for question in ALL[::9]:
+        sheet = question.sheets[-1]
+        labels = teaching.states(sheet)
+        for cell, state in enumerate(labels):
+            point = (cell // SIDE + 1, cell % SIDE + 1)
+            letter = next((name for name, vertex in question.figure.points if vertex == point), None)
+            if letter:
+                assert named[state, cell] == (letter, point_name(point))
+            elif point in sheet.marks:
+                assert named[state, cell] == ("drawn", point_name(point))

@@ -5,27 +5,33 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from einops import rearrange
 from toy_star import toy_config, toy_star
 
 from agents import lessons, vocabulary
 from agents.tasks import maze, scene
 from agents.tasks.compose_words import planned
+from agents.tasks.maze_words import cell_name
+from agents.teach import name_places
 from agents.teaching import compose as compose_lessons
+from agents.teaching import geometry as geometry_lessons
 from agents.teaching import maze as maze_lessons
 from unimm.document import Image
-from unimm.star.model import is_base
+from unimm.star.layout import TEXT
+from unimm.star.model import ChangeHead, is_base, pictures_to_pixels
 from unimm.star.tokenizer import word_tokenizer
 from unimm.star.vq import VQModel
 from unimm.train.data import Batch, Branch, Lesson, Teacher
 from unimm.train.drawing import DrawingTrainer, trains_drawing
 from unimm.train.loop import StagePlan, rate_at, run_stage
 from unimm.train.understanding import UnderstandingTrainer
-from unimm.train.vq import FREE_STEPS, VQTrainer, drop_twins, vq_loss
+from unimm.train.vq import FREE_STEPS, VQDecoderTrainer, VQTrainer, drop_twins, trains_vq_decoder, vq_loss
 
 TEACHER = Teacher(toy_config(), word_tokenizer(vocabulary.words()))
 
@@ -68,6 +74,116 @@ def test_what_is_taught_is_the_reply_and_its_end() -> None:
     assert spoken == [*TEACHER.encode("go right"), TEACHER.special["<|vision_start|>"]]
     assert layout.ids[min(labels)] == TEACHER.special["<|im_end|>"]
     assert set(weights) == set(labels)
+
+
+def test_what_a_reply_is_told_is_read_and_not_taught() -> None:
+    branch = Branch("maze next", "go right", alone=True, told="size 4 .")
+    layout, labels, _, _ = TEACHER.lay_out(Lesson(lessons.NO_PICTURES, (), (branch,)))
+    assert [labels[place] for place in sorted(labels)] == [*TEACHER.encode("go right"), TEACHER.special["<|im_end|>"]]
+    assert layout.ids[min(labels)] == TEACHER.encode(".")[-1] and layout.ids[min(labels) - 1] == TEACHER.encode("4")[0]
+
+
+def test_lessons_without_pictures_are_taught_beside_the_others() -> None:
+    drawn = list(islice(lessons.understanding_lessons(1, {"geometry": 1.0, "compose": 1.0}), 40))
+    groups = lessons.same_size(drawn)
+    assert {len(lesson.pictures) == 0 for lesson in drawn} == {True, False}
+    assert all(len({len(lesson.pictures) for lesson in alike}) == 1 for alike in groups)
+    trainer = UnderstandingTrainer(toy_star(), named=lessons.named(TEACHER))
+    for alike in groups:
+        loss, numbers = trainer(TEACHER.batch(alike[:2]))
+        loss.backward()
+        assert loss.isfinite() and ("states" in numbers) == (len(alike[0].pictures) > 0)
+
+
+def test_tokens_are_pulled_to_the_words_for_what_they_show() -> None:
+    rng = random.Random(2)
+    batch = TEACHER.batch(lessons.same_size([compose_lessons.understanding(rng, "train") for _ in range(6)])[0][:2])
+    state = batch.states.clone()
+    state[state > 0] += lessons.TASKS["compose"][1]
+    batch, named = dataclasses.replace(batch, states=state), lessons.named(TEACHER)
+    trainer = UnderstandingTrainer(toy_star(), named=named)
+    _, first = trainer(batch)
+    losses = fit(trainer, batch, 15)
+    _, last = trainer(batch)
+    assert losses[-1] < losses[0] and last["names"] < first["names"]
+    assert "names" not in UnderstandingTrainer(toy_star())(batch)[1]
+
+
+def test_no_gradient_through_what_comes_before_the_codes_changes_nothing() -> None:
+    rng = random.Random(9)
+    made = [taught.drawing(rng, "train", True) for taught in (maze_lessons, compose_lessons) for _ in range(6)]
+    trainer = DrawingTrainer(toy_star())
+    whole = DrawingTrainer(trainer.star)
+    whole._understood = lambda batch, embeds, mask: whole.star.understand(embeds, batch.position, mask)
+    for alike in lessons.same_size(made):
+        batch, grads = TEACHER.batch(alike[:3]), []
+        for one in (trainer, whole):
+            one.zero_grad()
+            torch.manual_seed(1)
+            loss, _ = one(batch)
+            loss.backward()
+            trained = (parameter.grad for name, parameter in one.named_parameters() if trains_drawing(name))
+            grads.append([gradient.clone() for gradient in trained if gradient is not None])
+        assert len(grads[0]) == len(grads[1]) > 10
+        for one, other in zip(*grads, strict=True):
+            torch.testing.assert_close(one, other, atol=2e-5, rtol=2e-3)
+
+
+def test_a_cell_goes_by_the_words_for_its_place() -> None:
+    """``about`` points at these words, the last time they are said, and one head learns to look there."""
+    rng = random.Random(12)
+    drawn = [taught.drawing(rng, "train", True) for taught in (compose_lessons, geometry_lessons) for _ in range(8)]
+    drawn = [lesson for lesson in drawn if lesson.about and not lesson.shared][:3]
+    batch = TEACHER.batch(drawn)
+    for row, lesson in enumerate(drawn):
+        for cell, word in lesson.about:
+            places = [place for place in batch.about[row, cell].tolist() if place >= 0]
+            assert TEACHER.encode(word)[0] in batch.ids[row, places]
+            later = batch.ids[row, max(places) + 1 :][batch.kind[row, max(places) + 1 :] == TEXT]
+            assert not set(batch.ids[row, places].tolist()) & set(later.tolist())
+        changed = (lesson.pictures[0] != lesson.pictures[1]).reshape(8, 16, 8, 16, 3).any((1, 3, 4)).flatten()
+        assert set(changed.nonzero()[0]) <= {cell for cell, _ in lesson.about}
+    trainer = DrawingTrainer(toy_star()).train()
+    _, first = trainer(batch)
+    fit(trainer, batch, 15)
+    _, last = trainer(batch)
+    assert first["heeded"] < last["heeded"] <= 1
+    forgotten = TEACHER.batch(drawn, [True] * len(drawn))
+    assert (forgotten.about == -1).all() and "heeded" not in trainer(forgotten)[1]
+
+
+def test_places_begin_as_the_words_for_them() -> None:
+    star = toy_star()
+    star.drawn_places.row.weight.data.zero_()
+    star.drawn_places.column.weight.data.zero_()
+    name_places(star, TEACHER)
+    ids = torch.tensor([[TEACHER.encode(cell_name((row, column)))[0] for column in range(8)] for row in range(8)])
+    words = star.words(ids).detach()
+    places = star.drawn_places(torch.arange(64), 8).detach().reshape(8, 8, -1)
+    along = torch.nn.functional.cosine_similarity(places.mean(0) - places.mean((0, 1)), words.mean(0) - words.mean((0, 1)), dim=-1)
+    assert (along > 0.4).all()
+    assert not star.drawn_places.row.weight[8:].any()
+
+
+@torch.no_grad()
+def test_a_code_looks_as_what_it_stands_for_and_a_change_is_added_to_it() -> None:
+    vq = VQModel(toy_config().vq).eval()
+    vq.quantize.embedding.weight.normal_()
+    pixels = torch.rand(40, 3, 32, 32) * 2 - 1
+    head = ChangeHead(32, vq.config.codebook_size, vq.config.codebook_dim)
+    head.set_looks(vq, pixels.split(10))
+    ids, patches = vq.encode(pixels).flatten(), rearrange(pixels - 1, "b c (h p) (w q) -> (b h w) c p q", p=16, q=16)
+    small = torch.nn.functional.avg_pool2d(patches, 2).flatten(1)
+    code = ids.mode().values
+    torch.testing.assert_close(head.looks[code, : small.shape[1]], small[ids == code].mean(0), atol=1e-4, rtol=1e-4)
+    hidden = torch.zeros(len(ids), 32)
+    assert torch.equal(head(hidden, ids).argmax(-1), ids), "without a change the source's code stays"
+    seen = ids.unique()
+    change = head.looks[seen[-1]] - head.looks[seen[0]]
+    head.change.bias.copy_(change)
+    assert head(hidden[:1], seen[:1]).argmax(-1) == seen[-1]
+    head.change.bias.copy_(head.looks[seen[-1]])
+    assert head(hidden[:1], None).argmax(-1) == seen[-1] == head(hidden[:1], -torch.ones(1, dtype=torch.long)).argmax(-1)
 
 
 @pytest.mark.parametrize("editing", [False, True], ids=["drawing", "unified"])
@@ -122,6 +238,18 @@ def test_the_vq_can_overfit_a_batch() -> None:
     assert (trainer.idle < 30).float().mean() > 0.5
 
 
+def test_the_decoder_goes_on_alone_and_leaves_the_codes() -> None:
+    trainer = VQDecoderTrainer(VQModel(toy_config().vq))
+    assert {name.split(".")[1] for name, _ in trainer.named_parameters() if trains_vq_decoder(name)} == {"decoder", "post_quant_conv"}
+    for name, parameter in trainer.named_parameters():
+        parameter.requires_grad_(trains_vq_decoder(name))
+    pictures = torch.from_numpy(next(lessons.picture_batches(0, {"compose": 1.0}, 4)))
+    before = trainer.vq.encode(pictures_to_pixels(pictures))
+    losses = fit(trainer, pictures, 40, vq_loss)
+    assert losses[-1] < 0.9 * losses[0]
+    assert torch.equal(trainer.vq.encode(pictures_to_pixels(pictures)), before)
+
+
 def test_of_twin_codes_one_stays_in_use() -> None:
     vq = VQModel(toy_config().vq)
     table = vq.quantize.embedding.weight.detach()
@@ -163,6 +291,26 @@ def test_a_cut_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert further["step"] > saved["step"] and further["spent"] > saved["spent"]
     assert seeds[0] == 5 and len(set(seeds)) == 2  # a resumed run does not see the same batches again
     assert second.weight.abs().sum().item() < first.weight.abs().sum().item()
+
+
+def test_a_step_adds_up_its_parts(tmp_path: Path) -> None:
+    """Two halves make the step that the whole would make."""
+    whole, halves = Line(), Line()
+    rows = torch.tensor([[1.0, 2.0], [3.0, -1.0]])
+
+    def train(module: Line, parts: int, folder: str) -> None:
+        def batches(_: int) -> Iterator[torch.Tensor]:
+            while True:
+                yield from rows.chunk(parts)
+
+        (tmp_path / folder).mkdir()
+        plan = StagePlan("line", 1e-9, 1e-3, lambda module, batch: module(batch), batches, lambda *_: {}, parts=parts)
+        run_stage(plan, module, tmp_path / folder)
+
+    train(whole, 1, "whole")
+    train(halves, 2, "halves")
+    torch.testing.assert_close(halves.weight, whole.weight)
+    assert not torch.equal(whole.weight, Line().weight)
 
 
 def test_learning_rate_warms_up_and_falls() -> None:

@@ -28,6 +28,8 @@ def build_stack(config: StarConfig) -> Qwen2_5_VLTextModel:
     """More layers of the base's own kind; they read hidden states, so they have no embedding table."""
     text = _qwen(config).text_config
     text.num_hidden_layers = config.stack_layers
+    if config.stack_theta:
+        text.rope_parameters = {**text.rope_parameters, "rope_theta": config.stack_theta}
     text.layer_types = ["full_attention"] * config.stack_layers
     stack = Qwen2_5_VLTextModel._from_config(text, attn_implementation="eager")
     del stack.embed_tokens

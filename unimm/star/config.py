@@ -41,10 +41,16 @@ class StarConfig:
     stack_reads: int = 0
     """A layer of the base whose states the stack reads beside the last ones, through a projection of its own; 0 is
     none (released). The last states say what the base would say next; an early layer still knows which word it read."""
+    stack_theta: float = 0.0
+    """Base of the stack's rope where it is not that of the base model: what stands somewhere in the thought is found by what it says,
+    and angles that turn fast hide that over some dozens of words. 0 is the base's (released)."""
     code_head: bool = False
     """Whether logits over the codebook also come from what the codes look like: rare codes then learn from those like them."""
     copies: bool = False
     """Whether a drawn token's logits have a learned bonus for the source's token of the same place: most of an edit is copied."""
+    change_head: bool = False
+    """Whether logits also come from how a code should look: as the source's of the same place, changed by what the stack says. A line
+    across a cell is then one and the same change, whatever the cell held before."""
     template: Literal["qwen", "plain"] = "qwen"
     """qwen: the released chat template. plain: one start and one end token a turn, no role words."""
     bf16_rope: bool = True
@@ -121,8 +127,9 @@ def _tiny_base() -> dict[str, Any]:
 CONFIGS: dict[str, StarConfig] = {
     "tiny": StarConfig(
         "star-tiny", _tiny_base(), TINY_VQ, stack_layers=4, adapter_depth=2, picture=128, scale=2, blocks="understanding_first",
-        positions="shared_grid", grid_stride=12, grid_rows=16, stack_reads=1, code_head=True, copies=True, template="plain",
-        bf16_rope=False, decoder=TINY_DECODER, memory_gb={"float32": 0.1}, taught=("maze", "geometry", "compose"),
+        positions="shared_grid", grid_stride=12, grid_rows=16, stack_reads=1, stack_theta=10000.0, code_head=True, copies=True,
+        change_head=True, template="plain", bf16_rope=False, decoder=TINY_DECODER, memory_gb={"float32": 0.1},
+        taught=("maze", "geometry", "compose"),
     ),
     "3b": StarConfig("star-3b", qwen(2048, 11008, 36, 16, 2, 151936, True), RELEASED_VQ, stack_layers=16, adapter_depth=2,
                      memory_gb={"bfloat16": 12.5}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -60,6 +61,54 @@ class CodeHead(nn.Module):
         return (self.say(hidden) @ looks.T).masked_fill(idle, -1e4)
 
 
+LOOK_PX = 8
+"""Pixels along one side of what a code looks like."""
+
+
+class ChangeHead(nn.Module):
+    """Logits over the codebook from what is to be seen at a place: the source's code there, changed as the stack says.
+
+    ``looks`` [codes, 3 * LOOK_PX**2 + code] is what each code stands for, small and apart from white, and behind it the code itself;
+    it comes from the trained VQ (``set_looks``) and is not trained. A code's logit is its squared distance from the look that is
+    wanted, times a sharpness.
+    """
+
+    def __init__(self, hidden: int, codes: int, code: int) -> None:
+        super().__init__()
+        self.change = nn.Linear(hidden, 3 * LOOK_PX**2 + code)
+        nn.init.zeros_(self.change.weight)
+        nn.init.zeros_(self.change.bias)
+        self.sharpness = nn.Parameter(torch.tensor(-2.3))
+        self.register_buffer("looks", torch.zeros(codes, 3 * LOOK_PX**2 + code))
+
+    def forward(self, hidden: Tensor, source: Tensor | None) -> Tensor:
+        """``hidden`` [..., hidden] and the source's ids [...] (-1 or None: nothing there) to logits [..., codes]."""
+        wanted = self.change(hidden)
+        with torch.autocast(hidden.device.type, enabled=False):
+            looks, wanted = self.looks.float(), wanted.float()
+            if source is not None:
+                wanted = wanted + looks[source.clamp(min=0)] * (source >= 0)[..., None]
+            return self.sharpness.float().exp() * (2 * wanted @ looks.T - looks.square().sum(1))
+
+    @torch.no_grad()
+    def set_looks(self, vq: VQModel, batches: Iterable[Tensor]) -> None:
+        """Fill ``looks`` with the mean of the patches that each code stands for in batches of pixels [B, 3, H, W].
+
+        Codes that stand for none of them look like the nearest code that does.
+        """
+        table = vq.quantize.embedding.weight.float()
+        sums, counts = torch.zeros(len(table), 3 * LOOK_PX**2), torch.zeros(len(table))
+        for pixels in batches:
+            ids, small = vq.encode(pixels).flatten(), F.avg_pool2d(pixels - 1, vq.config.factor // LOOK_PX)
+            sums.index_add_(0, ids, rearrange(small, "b c (h p) (w q) -> (b h w) (c p q)", p=LOOK_PX, q=LOOK_PX))
+            counts += torch.bincount(ids, minlength=len(counts))
+        seen = counts > 0
+        means = (sums[seen] / counts[seen, None])[torch.cdist(table, table[seen]).argmin(1)]
+        codes = table.masked_fill(table.abs().amax(1, keepdim=True) > NOWHERE / 2, 0.0)
+        weight = (means[seen].square().sum(1).mean() / codes[seen].square().sum(1).mean()).sqrt()
+        self.looks.copy_(torch.cat([means, weight * codes], 1))
+
+
 class Star(nn.Module):
     """The network alone: no sampling, no text.
 
@@ -82,6 +131,8 @@ class Star(nn.Module):
             self.pixel_copy_gate = nn.Linear(hidden, 1)
             nn.init.zeros_(self.pixel_copy_gate.weight)
             nn.init.constant_(self.pixel_copy_gate.bias, 5.0)
+        if config.change_head:
+            self.pixel_change_head = ChangeHead(hidden, config.vq.codebook_size, config.vq.codebook_dim)
         if config.stack_reads:
             self.stack_reader = nn.Linear(hidden, hidden, bias=False)
             nn.init.zeros_(self.stack_reader.weight)
@@ -163,12 +214,15 @@ class Star(nn.Module):
     def pixel_logits(self, hidden: Tensor, source: Tensor | None = None) -> Tensor:
         """Logits over the codebook [..., codes] from stack states [..., hidden].
 
-        ``source`` [...] are the source's VQ ids at the places that are drawn, -1 where there is none; read with ``copies`` only.
+        ``source`` [...] are the source's VQ ids at the places that are drawn, -1 where there is none; read with ``copies`` and
+        ``change_head`` only.
         """
         logits = self.pixel_output_head(hidden)
         if self.config.code_head:
             table = self.pixel_encoder.quantize.embedding.weight
             logits = logits + self.pixel_code_head(hidden, table.to(hidden.dtype))
+        if self.config.change_head:
+            logits = logits + self.pixel_change_head(hidden, source)
         if self.config.copies and source is not None:
             bonus = self.pixel_copy_gate(hidden) * (source >= 0)[..., None]
             logits = logits.scatter_add(-1, source.clamp(min=0)[..., None], bonus.to(logits.dtype))

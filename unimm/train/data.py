@@ -17,6 +17,8 @@ from unimm.star.tokenizer import SPECIAL
 IGNORED = -100
 HEAVY_WEIGHT = 5.0
 """Weight of a reply's first token, and of the verdict's words wherever they stand: much hangs on them."""
+ABOUT = 2
+"""Words that say what belongs to one cell, at most: the two ends of a line."""
 VERDICTS = ("correct", "wrong")
 
 
@@ -24,6 +26,7 @@ VERDICTS = ("correct", "wrong")
 class Branch:
     """One question and its reply; branches of a lesson share the pictures before them and do not see each other.
 
+    ``told`` is how the reply begins where that is not to be learnt: a reply about words alone can start from what would be seen.
     ``shows`` are further pictures (indices into the lesson's) placed before the words, ``draws`` says that the reply
     ends by opening a picture, ``alone`` that the question comes without the shared pictures. ``source`` and ``target``
     are the pictures that a drawing lesson redraws and should arrive at; -1 where there is none.
@@ -34,16 +37,18 @@ class Branch:
     shows: tuple[int, ...] = ()
     draws: bool = False
     alone: bool = False
+    told: str = ""
     source: int = -1
     target: int = -1
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """``pictures`` are uint8 [k, H, W, 3]; ``shared`` the pictures every branch sees first.
+    """``pictures`` are uint8 [k, H, W, 3], none where all is words; ``shared`` the pictures every branch sees first.
 
     ``states`` and ``faults`` [k, cells] are optional labels of every cell, for heads that exist in training only:
-    what the cell holds, and whether it is wrong (1), right (0) or not judged (IGNORED).
+    what the cell holds, and whether it is wrong (1), right (0) or not judged (IGNORED). ``about`` are (cell, word) for cells that
+    are to be drawn and the words of the thought that say what belongs there, at most ABOUT a cell.
     """
 
     pictures: np.ndarray
@@ -51,11 +56,15 @@ class Lesson:
     branches: tuple[Branch, ...]
     states: np.ndarray | None = None
     faults: np.ndarray | None = None
+    about: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Laid out lessons, padded to one length; see ``Layout`` for the fields [B, L] and ``position`` [3, B, L]."""
+    """Laid out lessons, padded to one length; see ``Layout`` for the fields [B, L] and ``position`` [3, B, L].
+
+    ``about`` [B, cells, ABOUT] are the positions of the words that a cell to be drawn goes by, -1 for none.
+    """
 
     pictures: Tensor
     ids: Tensor
@@ -70,6 +79,7 @@ class Batch:
     faults: Tensor
     sources: Tensor
     targets: Tensor
+    about: Tensor
 
     @property
     def columns(self) -> int:
@@ -113,8 +123,9 @@ class Teacher:
             layout.branch, layout.time = (-index if branch.alone else index), (begin if branch.alone else shared)
             for number in branch.shows:
                 show(number)
-            words = [*self.encode(branch.ask), end, *self.encode(branch.reply), open_ if branch.draws else end]
-            first = len(layout) + len(words) - 1 - len(self.encode(branch.reply)) - 1
+            told, reply = self.encode(branch.told), self.encode(branch.reply)
+            words = [*self.encode(branch.ask), end, *told, *reply, open_ if branch.draws else end]
+            first = len(layout) + len(words) - 1 - len(reply) - 1
             layout.text([self.special["<|fim_pad|>"]] * (len(words) - 1) + words[-1:] if forget else words)
             if not forget:
                 for place in range(first, len(layout) - 1):
@@ -152,11 +163,18 @@ class Teacher:
 
         def marks(name: str) -> Tensor:
             parts = (getattr(lesson, name) for lesson in lessons)
-            return torch.from_numpy(np.stack([_filled(nothing if part is None else part, most, IGNORED) for part in parts])).long()
+            return torch.from_numpy(np.stack([_filled(nothing[:most] if part is None else part, most, IGNORED) for part in parts])).long()
 
+        about = torch.full((len(lessons), cells, ABOUT), -1)
+        for row, (lesson, (layout, *_)) in enumerate(zip(lessons, laid, strict=True)):
+            for cell, word in lesson.about:
+                (token,) = self.encode(word)
+                free = int((about[row, cell] >= 0).sum())
+                if token in layout.ids:  # the last one: a thought ends with what is to be drawn; a forgotten one names nothing
+                    about[row, cell, free] = len(layout) - 1 - layout.ids[::-1].index(token)
         sources, targets = torch.tensor([drawing for *_, drawing in laid]).T
         return Batch(torch.from_numpy(pictures), position=position, labels=labels, weights=weights, states=marks("states"),
-                     faults=marks("faults"), sources=sources, targets=targets, **fields)  # fmt: skip
+                     faults=marks("faults"), sources=sources, targets=targets, about=about, **fields)  # fmt: skip
 
 
 def _filled(rows: np.ndarray, most: int, value: int = 0) -> np.ndarray:

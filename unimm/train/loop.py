@@ -24,7 +24,8 @@ class StagePlan:
     """What a stage trains and how; ``loss`` gets the module and a batch and returns the loss and named numbers.
 
     ``minutes`` is the budget of wall-clock time in which the learning rate falls from ``rate`` to a twentieth
-    of it; ``examine`` returns held-out metrics and may leave sample pictures in the given folder.
+    of it; a step adds up ``parts`` batches, small ones staying in a CPU's cache; ``examine`` returns held-out metrics and may leave
+    sample pictures in the given folder.
     """
 
     name: str
@@ -36,6 +37,7 @@ class StagePlan:
     trains: Callable[[str], bool] = lambda name: True
     weight_decay: float = 0.02
     warmup: int = 100
+    parts: int = 1
     examine_every: float = 240.0
 
 
@@ -81,33 +83,34 @@ def run_stage(plan: StagePlan, module: nn.Module, out: Path, resume: bool = Fals
     batches = plan.batches(seed + 1_000_003 * accelerator.process_index + 7919 * step)
     bar = tqdm(total=round(plan.minutes * 60), initial=round(spent), unit="s", desc=plan.name, disable=not accelerator.is_main_process,
                mininterval=10)  # fmt: skip
-    sums: dict[str, float] = {}
-    count, metrics, last = 0, {}, time.monotonic()
+    seen: dict[str, list[float]] = {}
+    metrics, last = {}, time.monotonic()
     saved_at = examined_at = spent
     while spent < plan.minutes * 60:
         share = rate_at(spent / (plan.minutes * 60), step, plan.warmup)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = plan.rate * share
-        with accelerator.autocast():
-            loss, numbers = plan.loss(wrapped, next(batches))
-        accelerator.backward(loss)
+        for _ in range(plan.parts):
+            with accelerator.autocast():
+                loss, numbers = plan.loss(wrapped, next(batches))
+            accelerator.backward(loss / plan.parts)
+            for key, value in numbers.items():
+                seen.setdefault(key, []).append(value)
         accelerator.clip_grad_norm_(matrices + others, 1.0)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        step, count = step + 1, count + 1
-        for key, value in numbers.items():
-            sums[key] = sums.get(key, 0.0) + value
-        now = time.monotonic()
+        step, now = step + 1, time.monotonic()
         spent, last = spent + now - last, now
         bar.n = round(spent)
         ended = spent >= plan.minutes * 60
         if spent - saved_at > 60 or ended:
             saved_at = spent
-            bar.set_postfix({"step": step, **{key: f"{value / count:.4g}" for key, value in sums.items()}})
-            _log(accelerator, out, {"stage": plan.name, "step": step, "spent": spent, **{k: v / count for k, v in sums.items()}})
-            sums, count = {}, 0
+            means = {key: sum(values) / len(values) for key, values in seen.items()}
+            bar.set_postfix({"step": step, **{key: f"{value:.4g}" for key, value in means.items()}})
+            _log(accelerator, out, {"stage": plan.name, "step": step, "spent": spent, **means})
+            seen = {}
             _save(accelerator, checkpoint, module, optimizers, step, spent)
         if spent - examined_at > plan.examine_every or ended:
             examined_at = spent

@@ -21,12 +21,14 @@ class UnderstandingTrainer(nn.Module):
     """The base with two heads that exist in training only: what a cell holds, and whether it is wrong.
 
     They give every picture token a label of its own, where the words alone give one a picture. ``alignment`` adds the
-    term of ``unimm.train.alignment``.
+    term of ``unimm.train.alignment``. ``named`` [STATES, cells, n] are the ids of the words for what a cell holds and where it is
+    (IGNORED where there are fewer): a picture's tokens are then taught to lie near these words' embeddings, so that looking up a
+    word in a picture is what looking it up in a text is. It holds for pictures of that many cells.
     """
 
-    def __init__(self, star: Star, alignment: Alignment | None = None) -> None:
+    def __init__(self, star: Star, alignment: Alignment | None = None, named: Tensor | None = None) -> None:
         super().__init__()
-        self.star, self.alignment = star, alignment
+        self.star, self.alignment, self.named = star, alignment, named
         self.state_head = nn.Linear(star.hidden, STATES)
         self.fault_head = nn.Linear(star.hidden, 2)
 
@@ -39,9 +41,13 @@ class UnderstandingTrainer(nn.Module):
         words = F.cross_entropy(logits, batch.labels[speaks], reduction="none")
         weights = batch.weights[speaks]
         text = (words * weights).sum() / weights.sum()
-        states = F.cross_entropy(self.state_head(tokens).float().flatten(0, 1), batch.states.flatten(), ignore_index=IGNORED)
-        loss, numbers = text + 0.3 * states, {"text": text.item(), "states": states.item()}
-        numbers["right"] = (logits.argmax(-1) == batch.labels[speaks]).float().mean().item()
+        right = (logits.argmax(-1) == batch.labels[speaks]).float().mean().item()
+        loss, numbers = text, {"text": text.item(), "right": right}
+        if tokens is not None and (batch.states != IGNORED).any():
+            states = F.cross_entropy(self.state_head(tokens).float().flatten(0, 1), batch.states.flatten(), ignore_index=IGNORED)
+            loss, numbers["states"] = loss + 0.3 * states, states.item()
+            if (names := self._names(tokens, batch.states)) is not None:
+                loss, numbers["names"] = loss + 0.3 * names, names.item()
         if (batch.faults != IGNORED).any():
             last, before = self._faults(hidden, batch), self._faults(early, batch)
             loss, numbers["faults"], numbers["early_faults"] = loss + 0.5 * last + before, last.item(), before.item()
@@ -52,19 +58,36 @@ class UnderstandingTrainer(nn.Module):
         """The likeliest next id at every position [B, L], the right words before it given."""
         return self.star.word_logits(self._hidden(batch)[1]).argmax(-1)
 
-    def _hidden(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Vision tokens [B, slots, hidden], last hidden states [B, L, hidden], and those two layers before.
+    def _hidden(self, batch: Batch) -> tuple[Tensor | None, Tensor, Tensor]:
+        """Vision tokens [B, slots, hidden] (None where there is no picture), last hidden states [B, L, hidden], those two layers before.
 
         What a cell's own position knows only at the end comes too late for the verdict that has to look at it.
         """
-        pixels = pictures_to_pixels(rearrange(batch.pictures, "b k h w c -> (b k) h w c"))
-        seen = self.star.see(blemished(pixels) if self.training else pixels)
-        tokens = rearrange(seen, "(b k) l d -> b (k l) d", b=len(batch.ids))
+        tokens = None
+        if batch.pictures.numel():
+            pixels = pictures_to_pixels(rearrange(batch.pictures, "b k h w c -> (b k) h w c"))
+            seen = self.star.see(blemished(pixels) if self.training else pixels)
+            tokens = rearrange(seen, "(b k) l d -> b (k l) d", b=len(batch.ids))
         embeds = self.star.embed(batch.ids, batch.kind, batch.slot, batch.cell, batch.columns, tokens, None)
         mask = branch_mask(batch.segment).to(torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32)
         out = decode(self.star.base.model.language_model, embeds, batch.position, mask, output_hidden_states=True)
         early = F.rms_norm(out.hidden_states[-3], (self.star.hidden,))
         return tokens, out.last_hidden_state, early
+
+    def _names(self, tokens: Tensor, states: Tensor) -> Tensor | None:
+        """Cross entropy of the words for what each token shows; None where it shows nothing that has words."""
+        if self.named is None or states.shape[2] != self.named.shape[1]:
+            return None
+        known = states != IGNORED
+        places = torch.arange(states.shape[2], device=states.device).expand_as(states)
+        words = self.named.to(states.device)[states[known], places[known]]
+        speaks = (words != IGNORED).any(1)
+        if not speaks.any():
+            return None
+        shown = rearrange(tokens, "b (k l) d -> b k l d", l=states.shape[2])[known][speaks]
+        chances = self.star.word_logits(F.rms_norm(shown, (self.star.hidden,))).float().log_softmax(-1)
+        right = words[speaks]
+        return -chances.gather(1, right.clamp(min=0))[right != IGNORED].mean()
 
     def _faults(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Cross entropy of "this cell is wrong" where a picture is judged against the one before it."""

@@ -44,12 +44,9 @@ class VQTrainer(nn.Module):
             if self.training:
                 used = torch.bincount(ids.flatten(), minlength=len(self.idle)) > 0
                 self.idle.copy_(torch.where(used, 0, self.idle + 1))
-        error = self.vq.decode_codes(z).float() - pixels
-        weight = conspicuous(pixels)
-        reconstruction = (weight * (error.abs() + 2 * error.square())).mean() / weight.mean()
-        psnr = -10 * torch.log10(error.square().mean() / 4 + 1e-9)
+        reconstruction, psnr = _apart(self.vq.decode_codes(z).float(), pixels)
         alive = (self.idle < IDLE_STEPS).float().mean()
-        return reconstruction + loss, {"loss": reconstruction.item(), "psnr": psnr.item(), "alive": alive.item()}
+        return reconstruction + loss, {"loss": reconstruction.item(), "psnr": psnr, "alive": alive.item()}
 
     @torch.no_grad()
     def _revive(self, rows: Tensor) -> None:
@@ -61,6 +58,33 @@ class VQTrainer(nn.Module):
             picked = rows[torch.multinomial(far.square() + 1e-9, len(dead), replacement=True)]
             table[dead] = (picked + 0.02 * rows.std() * torch.randn_like(picked)).to(table.dtype)
             self.idle[dead] = 0
+
+
+class VQDecoderTrainer(nn.Module):
+    """The way from codes to pixels alone, while the codes and what they stand for stay as they are: it can go on beside later stages."""
+
+    def __init__(self, vq: VQModel) -> None:
+        super().__init__()
+        self.vq = vq
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Loss of the reconstruction of pixels [B, 3, H, W] in [-1, 1] from their codes."""
+        rows, _ = self.vq.grid(pixels)
+        with torch.no_grad():
+            codes = rearrange(self.vq.codes(self.vq.encode(pixels)), "b (h w) c -> b c h w", h=rows).float()
+        loss, psnr = _apart(self.vq.decode_codes(codes).float(), pixels)
+        return loss, {"loss": loss.item(), "psnr": psnr}
+
+
+def trains_vq_decoder(name: str) -> bool:
+    return name.startswith(("vq.decoder.", "vq.post_quant_conv."))
+
+
+def _apart(drawn: Tensor, pixels: Tensor) -> tuple[Tensor, float]:
+    """How far pixels are from what they should be: the loss, what is conspicuous counting more, and the plain PSNR in dB."""
+    error, weight = drawn - pixels, conspicuous(pixels)
+    psnr = -10 * torch.log10(error.detach().square().mean() / 4 + 1e-9)
+    return (weight * (error.abs() + 2 * error.square())).mean() / weight.mean(), psnr.item()
 
 
 def conspicuous(pixels: Tensor) -> Tensor:

