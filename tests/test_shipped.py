@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from itertools import islice
 from pathlib import Path
 
 import pytest
+import torch
 
-from agents import prompts
+from agents import lessons, prompts
 from agents.loop import DrawAgent, Settings
 from agents.tasks import TASKS, maze
 from agents.tasks.maze_thoughts import free_thought
+from agents.teach import begin_with, replies_right
 from agents.teaching.maze import board_words
 from agents.trace import Trace
 from unimm.document import Document, Image, Text
@@ -19,7 +22,12 @@ from unimm.errors import BadInput
 from unimm.model import Options, draw, write
 from unimm.models import MODELS
 from unimm.star import load
+from unimm.star.config import CONFIGS
 from unimm.star.generate import StarModel
+from unimm.star.model import Star, is_base, pictures_to_pixels
+from unimm.star.tokenizer import load_tokenizer
+from unimm.train.data import Teacher
+from unimm.train.understanding import UnderstandingTrainer
 
 ROOT = Path(__file__).resolve().parent.parent
 TASK = TASKS["maze"]
@@ -112,3 +120,30 @@ def test_a_task_that_the_weights_do_not_know_is_refused(model: StarModel) -> Non
     for name in set(TASKS) - set(model.capabilities.taught):
         with pytest.raises(BadInput, match=f"was not trained on the task {name}"):
             DrawAgent(model, TASKS[name], Settings()).invoke(TASKS[name].problem("test", 0))
+
+
+# --- the base to go on training from
+
+
+def test_the_base_to_go_on_from_reads_thinks_and_judges_in_all_tasks() -> None:
+    """Held-out questions, answered after the right words before; the drawing layers are not there and nothing else is missing."""
+    star = Star(CONFIGS["tiny"]).eval()
+    missing = begin_with(star, ROOT / "assets" / "star-tiny-base")
+    tied = "base.lm_head.weight"
+    assert tied in missing and not [name for name in missing if (is_base(name) and name != tied) or name.startswith("pixel_encoder.")]
+    teacher = Teacher(CONFIGS["tiny"], load_tokenizer(ROOT / "assets" / "star-tiny-base" / "tokenizer.json"))
+    questions = list(islice(lessons.understanding_lessons(1, {"maze": 1.0, "geometry": 2.0, "compose": 2.0}, "val"), 160))
+    with torch.no_grad():
+        right = replies_right(UnderstandingTrainer(star).eval(), teacher, questions)
+    assert min(right["geometry_next"], right["words_geometry_next"]) > 0.6 and right["compose_next"] > 0.4
+    assert min(right[f"{task}_{kind}"] for task in TASKS for kind in ("describe", "judge_correct_verdict", "judge_wrong_verdict")) > 0.3
+
+
+def test_the_codes_of_the_base_to_go_on_from_hold_its_pictures() -> None:
+    star = Star(CONFIGS["tiny"]).eval()
+    begin_with(star, ROOT / "assets" / "star-tiny-base")
+    for task in ("compose", "maze"):
+        pixels = pictures_to_pixels(torch.as_tensor(next(lessons.picture_batches(3, {task: 1.0}, 8, "val"))))
+        with torch.no_grad():
+            drawn = star.pixel_encoder.decode(star.pixel_encoder.encode(pixels), (8, 8))
+        assert (drawn - pixels).abs().mean() < 0.03
