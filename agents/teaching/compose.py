@@ -139,7 +139,7 @@ def drawing(rng: random.Random, split: str, editing: bool) -> Lesson:
         _, right, said = _verdict(rng, ask, before, wrong)
         pictures = np.stack([canvas(scene) for scene in (before, right or after, wrong)])
         branch = Branch(asked("judge", words), said, shows=(2,), draws=True, source=2 if editing else -1, target=1)
-        return Lesson(pictures, (0,), (branch,))
+        return Lesson(pictures, (0,), (branch,), about=_about(wrong, right or after))
     after = solved(FIRST, ask, before) or after
     plan = think_words(before, after, ask)
     if rng.random() < FREE_PLANS:
@@ -147,11 +147,14 @@ def drawing(rng: random.Random, split: str, editing: bool) -> Lesson:
         after = _redone(rng, before)
         plan = think_words(before, after)
     branch = Branch(asked("next", words), plan, draws=True, source=source, target=1)
-    changed = {(r * SIDE + c): (r, c) for r in range(SIDE) for c in range(SIDE) if before.at((r, c)) != after.at((r, c))}
-    slots = ((cell, cell // (4 * SIDE) * SIDE + cell % (2 * SIDE) // 2) for cell in range(4 * SIDE * SIDE))
-    about = tuple((cell, cell_name(changed[slot])) for cell, slot in slots if slot in changed)
     shared = () if editing and rng.random() < UNSEEN else (0,)
-    return Lesson(np.stack([canvas(before), canvas(after)]), shared, (branch,), about=about)
+    return Lesson(np.stack([canvas(before), canvas(after)]), shared, (branch,), about=_about(before, after))
+
+
+def _about(source: Scene, target: Scene) -> tuple[tuple[int, str], ...]:
+    """(token, name of its slot) for all tokens of slots that change: a plan names each of them."""
+    slots = ((cell, (cell // (4 * SIDE), cell % (2 * SIDE) // 2)) for cell in range(4 * SIDE * SIDE))
+    return tuple((cell, cell_name(slot)) for cell, slot in slots if source.at(slot) != target.at(slot))
 
 
 def _redone(rng: random.Random, scene: Scene) -> Scene:

@@ -15,7 +15,7 @@ from agents.tasks.geometry_mistakes import corrupt
 from agents.tasks.geometry_pictures import canvas
 from agents.tasks.geometry_questions import generate
 from agents.tasks.geometry_rules import judge
-from agents.tasks.geometry_steps import Question, apply, next_step
+from agents.tasks.geometry_steps import Question, Step, apply, next_step
 from agents.tasks.maze_words import cell_name
 from unimm.train.data import IGNORED, Branch, Lesson
 
@@ -159,12 +159,19 @@ def drawing(rng: random.Random, split: str = "train", editing: bool = True) -> L
     if editing and rng.random() < REVISIONS:
         wrong = corrupt(rng, before, after)
         branch = replace(_judging(question, 2, before, after, wrong), draws=True, source=2, target=1)
-        return Lesson(np.stack([canvas(sheet) for sheet in (before, after, wrong)]), (0,), (branch,))
+        pictures = np.stack([canvas(sheet) for sheet in (before, after, wrong)])
+        due = wrong_tokens(*pictures[:2]) & wrong_tokens(*pictures[1:])  # what the thought says; the rest is as it was before
+        return Lesson(pictures, (0,), (branch,), about=_about(due, next_step(question, before)))
     thought = words.think_words(question, before)
     if rng.random() < FREE_THOUGHTS:
         thought, after = words.free_thought(rng, question, before)
     branch = Branch(words.ask_words("next", question), thought, draws=True, source=0 if editing else -1, target=1)
-    pictures, step = np.stack([canvas(sheet) for sheet in (before, after)]), words.parse_step(thought)
-    ends = [point_name(point) for point in (step.p, step.q) if point] if step else []
-    about = tuple((int(cell), name) for cell in wrong_tokens(*pictures).nonzero()[0] for name in ends)
+    pictures = np.stack([canvas(sheet) for sheet in (before, after)])
+    about = _about(wrong_tokens(*pictures), words.parse_step(thought))
     return Lesson(pictures, () if editing and rng.random() < UNSEEN else (0,), (branch,), about=about)
+
+
+def _about(tokens: np.ndarray, step: Step | None) -> tuple[tuple[int, str], ...]:
+    """(token, name of a point) for tokens [64] that are 1 and both ends of what is drawn there."""
+    ends = [point_name(point) for point in (step.p, step.q) if point] if step else []
+    return tuple((int(cell), name) for cell in tokens.nonzero()[0] for name in ends)

@@ -152,6 +152,19 @@ def test_a_cell_goes_by_the_words_for_its_place() -> None:
     assert (forgotten.about == -1).all() and "heeded" not in trainer(forgotten)[1]
 
 
+def test_a_repair_goes_by_words_of_its_verdict() -> None:
+    rng, repairs = random.Random(13), 0
+    for taught in (compose_lessons, geometry_lessons):
+        for lesson in (taught.drawing(rng, "train", True) for _ in range(60)):
+            branch = lesson.branches[0]
+            if branch.shows:
+                wrong = (lesson.pictures[branch.source] != lesson.pictures[branch.target]).reshape(8, 16, 8, 16, 3).any((1, 3, 4)).flatten()
+                assert {word for _, word in lesson.about} <= set(branch.reply.split())
+                assert wrong[[cell for cell, _ in lesson.about]].all() or taught is compose_lessons
+                repairs += bool(lesson.about)
+    assert repairs > 10
+
+
 def test_places_begin_as_the_words_for_them() -> None:
     star = toy_star()
     star.drawn_places.row.weight.data.zero_()
