@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from agents.tasks.compose_asks import GROUPS, SPLITS, Ask, judged, mend, random_ask, solved
+from agents.tasks.compose_asks import GROUPS, SPLITS, Ask, compared, judged, mend, random_ask, solved
 from agents.tasks.compose_edits import Edit, wanted
 from agents.tasks.compose_mistakes import corrupt
 from agents.tasks.compose_parse import normalise, parse
@@ -188,12 +188,8 @@ def check(problem: Problem, before: Image, after: Image) -> Check:
     changed = tuple((2 * r + dr, 2 * c + dc) for r, c in differences(old.scene, new.scene) for dr in (0, 1) for dc in (0, 1))
     verdict = _verdict(problem, new)
     right = None if verdict.ok else mend(FIRST, problem.ask, problem.scene, new.scene)
-    return Check(verdict.ok, verdict.fault, verdict.where, verdict_words(verdict, new.scene, right, _was(problem)), changed, verdict.checks)
-
-
-def _was(problem: Problem) -> Scene | None:
-    """What a verdict has to compare with: the scene that an edit is about."""
-    return problem.scene if isinstance(problem.ask, Edit) else None
+    words = verdict_words(verdict, new.scene, right, compared(problem.ask, problem.scene))
+    return Check(verdict.ok, verdict.fault, verdict.where, words, changed, verdict.checks)
 
 
 def _verdict(problem: Problem, reading: SceneReading) -> Verdict:
@@ -255,4 +251,5 @@ def gold_document(problem: Problem, mistakes: float = 0.25) -> Document:
     repaired = mend(FIRST, problem.ask, problem.scene, wrong) or right
     verdict = judged(problem.ask, problem.scene, wrong)
     document = document.assistant(plan, render(wrong)).user(Text(words["judge"]))
-    return document.assistant(Text(verdict_words(verdict, wrong, repaired, _was(problem))), render(repaired))
+    said = verdict_words(verdict, wrong, repaired, compared(problem.ask, problem.scene))
+    return document.assistant(Text(said), render(repaired))

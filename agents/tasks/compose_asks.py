@@ -29,6 +29,11 @@ def judged(ask: Ask, before: Scene, after: Scene) -> Verdict:
     return judge(ask, before, after) if isinstance(ask, Request) else judge_edit(ask, before, after)
 
 
+def compared(ask: Ask, before: Scene) -> Scene | None:
+    """What a verdict has to compare with: the scene that an edit is about."""
+    return before if isinstance(ask, Edit) else None
+
+
 def solved(rng: random.Random, ask: Ask, before: Scene) -> Scene | None:
     """A scene that is as asked; None where there is none. A request keeps what is right already."""
     if isinstance(ask, Edit):

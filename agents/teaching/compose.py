@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from agents.tasks.compose_asks import Ask, judged, mend, random_ask, random_scene, solved
+from agents.tasks.compose_asks import Ask, compared, judged, mend, random_ask, random_scene, solved
 from agents.tasks.compose_edits import Edit
 from agents.tasks.compose_mistakes import corrupt
 from agents.tasks.compose_phrases import PLURALS, phrase
@@ -49,10 +49,10 @@ def _faults(right: Scene | None, after: Scene) -> np.ndarray:
     return wrong.repeat(2, 0).repeat(2, 1).flatten()
 
 
-def _verdict(rng: random.Random, ask: Ask, before: Scene, after: Scene) -> tuple[Verdict, Scene | None, str]:
+def _verdict(ask: Ask, before: Scene, after: Scene) -> tuple[Verdict, Scene | None, str]:
     verdict = judged(ask, before, after)
     right = after if verdict.ok else mend(FIRST, ask, before, after)
-    return verdict, right, verdict_words(verdict, after, right, before if isinstance(ask, Edit) else None)
+    return verdict, right, verdict_words(verdict, after, right, compared(ask, before))
 
 
 def _question(rng: random.Random, scene: Scene) -> tuple[str, str]:
@@ -93,7 +93,7 @@ def understanding(rng: random.Random, split: str) -> Lesson:
     else:
         before, branches = after, [Branch(asked("next", words), think_words(before, None))]
     shown = corrupt(rng, ask, before, after) if rng.random() < 0.6 else after
-    _, right, said = _verdict(rng, ask, before, shown)
+    _, right, said = _verdict(ask, before, shown)
     branches.append(Branch(asked("judge", words), said, shows=(1,)))
     if before.things or rng.random() < 0.1:  # a blank sheet has little to say, and showing the other one again costs much
         question, reply = (INSTRUCTIONS["describe"], describe_words(before)) if rng.random() < 0.4 else _question(rng, before)
@@ -111,7 +111,7 @@ def reasoning(rng: random.Random, split: str) -> Branch:
             return _told(asked("next", words), f"see : {things_words(before)} ." if before.things else "", _plan(ask, before, after), True)
         return _told(asked("next", words), f"see : {things_words(after)} .", think_words(after, None))
     shown = corrupt(rng, ask, before, after) if rng.random() < 0.6 else after
-    said = _verdict(rng, ask, before, shown)[2]
+    said = _verdict(ask, before, shown)[2]
     return _told(asked("judge", words), said[: said.index(" .", said.index("see :")) + 2], said)
 
 
@@ -136,7 +136,7 @@ def drawing(rng: random.Random, split: str, editing: bool) -> Lesson:
         )
     if chance < 0.3:
         wrong = corrupt(rng, ask, before, after)
-        _, right, said = _verdict(rng, ask, before, wrong)
+        _, right, said = _verdict(ask, before, wrong)
         pictures = np.stack([canvas(scene) for scene in (before, right or after, wrong)])
         branch = Branch(asked("judge", words), said, shows=(2,), draws=True, source=2 if editing else -1, target=1)
         return Lesson(pictures, (0,), (branch,), about=_about(wrong, right or after))

@@ -167,11 +167,12 @@ class Teacher:
 
         about = torch.full((len(lessons), cells, ABOUT), -1)
         for row, (lesson, (layout, *_)) in enumerate(zip(lessons, laid, strict=True)):
+            last = {token: place for place, token in enumerate(layout.ids)}  # a thought ends with what is to be drawn
             for cell, word in lesson.about:
                 (token,) = self.encode(word)
                 free = int((about[row, cell] >= 0).sum())
-                if token in layout.ids:  # the last one: a thought ends with what is to be drawn; a forgotten one names nothing
-                    about[row, cell, free] = len(layout) - 1 - layout.ids[::-1].index(token)
+                if token in last:  # a forgotten thought names nothing
+                    about[row, cell, free] = last[token]
         sources, targets = torch.tensor([drawing for *_, drawing in laid]).T
         return Batch(torch.from_numpy(pictures), position=position, labels=labels, weights=weights, states=marks("states"),
                      faults=marks("faults"), sources=sources, targets=targets, about=about, **fields)  # fmt: skip

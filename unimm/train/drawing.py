@@ -35,6 +35,11 @@ def trains_drawing(name: str) -> bool:
     return not is_base(name) and not name.startswith("pixel_encoder.")
 
 
+def _draws(batch: Batch) -> Tensor:
+    """Which inputs [B, L] draw a cell."""
+    return (batch.cell >= 0) & (batch.kind != SEEN) & (batch.kind != SOURCE)
+
+
 class DrawingTrainer(nn.Module):
     """Next-token loss over the drawn picture's VQ ids, tokens that change or are wrong weighted up.
 
@@ -62,9 +67,8 @@ class DrawingTrainer(nn.Module):
         embeds = star.embed(batch.ids, batch.kind, batch.slot, batch.cell, batch.columns, seen, inputs.flatten(1))
         mask = branch_mask(batch.segment).to(torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32)
         hidden = star.draw(self._understood(batch, embeds, mask), batch.position, mask)
-        draws = (batch.cell >= 0) & (batch.kind != SEEN) & (batch.kind != SOURCE)
         source = torch.where(batch.sources[:, None] >= 0, codes[rows, batch.sources.clamp(min=0)], -1)
-        return rearrange(hidden[draws], "(b l) d -> b l d", b=size), codes[rows, batch.targets], source
+        return rearrange(hidden[_draws(batch)], "(b l) d -> b l d", b=size), codes[rows, batch.targets], source
 
     @contextmanager
     def _reading(self, batch: Batch) -> Iterator[list[Tensor]]:
@@ -79,8 +83,7 @@ class DrawingTrainer(nn.Module):
             yield heeded
             return
         words = batch.about[row, cell]
-        inputs = (batch.cell >= 0) & (batch.kind != SEEN) & (batch.kind != SOURCE)
-        query = inputs.int().argmax(1)[row] + cell  # the inputs that draw stand one behind the other
+        query = _draws(batch).int().argmax(1)[row] + cell  # the inputs that draw stand one behind the other
 
         def keep(attention: Tensor) -> None:
             weights = attention[row, 0, query].float()
