@@ -73,10 +73,14 @@ def understanding_lessons(seed: int, shares: Shares, split: str = "train", own: 
         if name in REASONED and rng.random() < WORDS_ALONE:
             yield Lesson(NO_PICTURES, (), tuple(lessons.reasoning(rng, split) for _ in range(4)))
             continue
-        lesson = own.understanding(rng, name) or lessons.understanding(rng, split)
-        if lesson.states is not None:
-            lesson = replace(lesson, states=np.where(lesson.states == IGNORED, IGNORED, lesson.states + offset))
-        yield lesson
+        yield _counted(own.understanding(rng, name) or lessons.understanding(rng, split), offset)
+
+
+def _counted(lesson: Lesson, offset: int) -> Lesson:
+    """The lesson with its kinds of cell counted on from those of the tasks before."""
+    if lesson.states is None:
+        return lesson
+    return replace(lesson, states=np.where(lesson.states == IGNORED, IGNORED, lesson.states + offset))
 
 
 def drawing_lessons(seed: int, shares: Shares, editing: bool, split: str = "train", own: Own = Own()) -> Iterator[Lesson]:
@@ -84,7 +88,8 @@ def drawing_lessons(seed: int, shares: Shares, editing: bool, split: str = "trai
     rng = random.Random(f"drawing:{split}:{editing}:{seed}")
     while True:
         name = rng.choices(list(shares), list(shares.values()))[0]
-        yield (own.drawing(rng, name) if editing else None) or TASKS[name][0].drawing(rng, split, editing)
+        lessons, offset = TASKS[name]
+        yield _counted((own.drawing(rng, name) if editing else None) or lessons.drawing(rng, split, editing), offset)
 
 
 def batches(lessons: Iterator[Lesson], teacher: Teacher, size: int, forgotten: float = 0.0, seed: int = 0) -> Iterator[Batch]:

@@ -147,7 +147,7 @@ def drawing_plan(course: Course, editing: bool) -> tuple[StagePlan, nn.Module]:
 
     name = "unified" if editing else "drawing"
     plan = StagePlan(name, course.minutes, course.rate, _call, batches, examine, trains_drawing, examine_every=600, parts=course.parts)
-    return plan, DrawingTrainer(course.star)
+    return plan, DrawingTrainer(course.star, named=lessons.named(course.teacher))
 
 
 def _call(trainer: nn.Module, batch: Any) -> Any:

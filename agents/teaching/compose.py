@@ -139,7 +139,8 @@ def drawing(rng: random.Random, split: str, editing: bool) -> Lesson:
         _, right, said = _verdict(ask, before, wrong)
         pictures = np.stack([canvas(scene) for scene in (before, right or after, wrong)])
         branch = Branch(asked("judge", words), said, shows=(2,), draws=True, source=2 if editing else -1, target=1)
-        return Lesson(pictures, (0,), (branch,), about=_about(wrong, right or after))
+        states = np.stack([_states(scene) for scene in (before, right or after, wrong)])
+        return Lesson(pictures, (0,), (branch,), states, about=_about(wrong, right or after))
     after = solved(FIRST, ask, before) or after
     plan = think_words(before, after, ask)
     if rng.random() < FREE_PLANS:
@@ -148,13 +149,18 @@ def drawing(rng: random.Random, split: str, editing: bool) -> Lesson:
         plan = think_words(before, after)
     branch = Branch(asked("next", words), plan, draws=True, source=source, target=1)
     shared = () if editing and rng.random() < UNSEEN else (0,)
-    return Lesson(np.stack([canvas(before), canvas(after)]), shared, (branch,), about=_about(before, after))
+    states = np.stack([_states(before), _states(after)])
+    return Lesson(np.stack([canvas(before), canvas(after)]), shared, (branch,), states, about=_about(before, after))
 
 
-def _about(source: Scene, target: Scene) -> tuple[tuple[int, str], ...]:
-    """(token, name of its slot) for all tokens of slots that change: a plan names each of them."""
-    slots = ((cell, (cell // (4 * SIDE), cell % (2 * SIDE) // 2)) for cell in range(4 * SIDE * SIDE))
-    return tuple((cell, cell_name(slot)) for cell, slot in slots if source.at(slot) != target.at(slot))
+def _about(source: Scene, target: Scene) -> tuple[tuple[int, str, tuple[float, float]], ...]:
+    """(token, name of its slot, way to the slot's middle) for all tokens of slots that change: a plan names each of them."""
+    places = ((row, column) for row in range(2 * SIDE) for column in range(2 * SIDE))
+    return tuple(
+        (row * 2 * SIDE + column, cell_name(slot), (0.5 - row % 2, 0.5 - column % 2))
+        for row, column in places
+        if source.at(slot := (row // 2, column // 2)) != target.at(slot)
+    )
 
 
 def _redone(rng: random.Random, scene: Scene) -> Scene:

@@ -31,6 +31,9 @@ UNSEEN = 0.7
 REVISIONS = 0.18
 """Share of the editing lessons that put a wrong picture right after its verdict."""
 
+ANSWERED = 0.4
+"""Share of the problems in words that surely come after the last line: sums and products need more practice than a picture gives."""
+
 
 def picture(rng: random.Random, split: str = "train") -> np.ndarray:
     """A sheet at any moment for the VQ, uint8 [128, 128, 3]: as it should be, with a mistake, or with marks and lines anywhere."""
@@ -132,8 +135,8 @@ def _finished(rng: random.Random, question: Question) -> Lesson:
 def reasoning(rng: random.Random, split: str = "train") -> Branch:
     """A thought or an answer as words alone: from the reading of a sheet that would be seen."""
     question = generate(split, rng)
-    sheet = rng.choice(question.sheets)
-    if sheet == question.sheets[-1] and rng.random() < 0.8:
+    sheet = question.sheets[-1] if rng.random() < ANSWERED else rng.choice(question.sheets)
+    if sheet == question.sheets[-1] and rng.random() < 0.9:
         what, reply = "answer", words.reasoned_words(question)
     else:
         what, reply = "next", words.decided_words(next_step(question, sheet))
@@ -161,17 +164,20 @@ def drawing(rng: random.Random, split: str = "train", editing: bool = True) -> L
         branch = replace(_judging(question, 2, before, after, wrong), draws=True, source=2, target=1)
         pictures = np.stack([canvas(sheet) for sheet in (before, after, wrong)])
         due = wrong_tokens(*pictures[:2]) & wrong_tokens(*pictures[1:])  # what the thought says; the rest is as it was before
-        return Lesson(pictures, (0,), (branch,), about=_about(due, next_step(question, before)))
+        shown = np.stack([states(sheet) for sheet in (before, after, wrong)])
+        return Lesson(pictures, (0,), (branch,), shown, about=_about(due, next_step(question, before)))
     thought = words.think_words(question, before)
     if rng.random() < FREE_THOUGHTS:
         thought, after = words.free_thought(rng, question, before)
     branch = Branch(words.ask_words("next", question), thought, draws=True, source=0 if editing else -1, target=1)
     pictures = np.stack([canvas(sheet) for sheet in (before, after)])
     about = _about(wrong_tokens(*pictures), words.parse_step(thought))
-    return Lesson(pictures, () if editing and rng.random() < UNSEEN else (0,), (branch,), about=about)
+    shown = np.stack([states(sheet) for sheet in (before, after)])
+    return Lesson(pictures, () if editing and rng.random() < UNSEEN else (0,), (branch,), shown, about=about)
 
 
-def _about(tokens: np.ndarray, step: Step | None) -> tuple[tuple[int, str], ...]:
-    """(token, name of a point) for tokens [64] that are 1 and both ends of what is drawn there."""
-    ends = [point_name(point) for point in (step.p, step.q) if point] if step else []
-    return tuple((int(cell), name) for cell in tokens.nonzero()[0] for name in ends)
+def _about(tokens: np.ndarray, step: Step | None) -> tuple[tuple[int, str, tuple[float, float]], ...]:
+    """(token, name of a point, way there) for tokens [64] that are 1 and both ends of what is drawn there, the upper or left one first."""
+    ends = sorted(point for point in (step.p, step.q) if point) if step else []
+    cells = ((int(cell), divmod(int(cell), SIDE)) for cell in tokens.nonzero()[0])
+    return tuple((cell, point_name(end), (end[0] - row - 0.5, end[1] - column - 0.5)) for cell, (row, column) in cells for end in ends)

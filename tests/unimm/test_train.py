@@ -17,6 +17,7 @@ from toy_star import toy_config, toy_star
 from agents import lessons, vocabulary
 from agents.tasks import maze, scene
 from agents.tasks.compose_words import planned
+from agents.tasks.figure import point_name
 from agents.tasks.maze_words import cell_name
 from agents.teach import name_places
 from agents.teaching import compose as compose_lessons
@@ -114,6 +115,7 @@ def test_no_gradient_through_what_comes_before_the_codes_changes_nothing() -> No
     made = [taught.drawing(rng, "train", True) for taught in (maze_lessons, compose_lessons) for _ in range(6)]
     trainer = DrawingTrainer(toy_star())
     whole = DrawingTrainer(trainer.star)
+    whole.load_state_dict(trainer.state_dict())
     whole._understood = lambda batch, embeds, mask: whole.star.understand(embeds, batch.position, mask)
     for alike in lessons.same_size(made):
         batch, grads = TEACHER.batch(alike[:3]), []
@@ -136,18 +138,24 @@ def test_a_cell_goes_by_the_words_for_its_place() -> None:
     drawn = [lesson for lesson in drawn if lesson.about and not lesson.shared][:3]
     batch = TEACHER.batch(drawn)
     for row, lesson in enumerate(drawn):
-        for cell, word in lesson.about:
+        for cell, word, _ in lesson.about:
             places = [place for place in batch.about[row, cell].tolist() if place >= 0]
             assert TEACHER.encode(word)[0] in batch.ids[row, places]
             later = batch.ids[row, max(places) + 1 :][batch.kind[row, max(places) + 1 :] == TEXT]
             assert not set(batch.ids[row, places].tolist()) & set(later.tolist())
         changed = (lesson.pictures[0] != lesson.pictures[1]).reshape(8, 16, 8, 16, 3).any((1, 3, 4)).flatten()
-        assert set(changed.nonzero()[0]) <= {cell for cell, _ in lesson.about}
-    trainer = DrawingTrainer(toy_star()).train()
+        assert set(changed.nonzero()[0]) <= {cell for cell, *_ in lesson.about}
+    state = batch.states.clone()
+    for row, lesson in enumerate(drawn):
+        state[row][state[row] > 0] += lessons.TASKS[lesson.branches[0].ask.split()[0]][1]
+    batch = dataclasses.replace(batch, states=state)
+    torch.manual_seed(0)
+    trainer = DrawingTrainer(toy_star(), named=lessons.named(TEACHER)).train()
     _, first = trainer(batch)
-    fit(trainer, batch, 15)
+    fit(trainer, batch, 30)
     _, last = trainer(batch)
     assert first["heeded"] < last["heeded"] <= 1
+    assert last["away"] < first["away"] and last["names"] < first["names"]
     forgotten = TEACHER.batch(drawn, [True] * len(drawn))
     assert (forgotten.about == -1).all() and "heeded" not in trainer(forgotten)[1]
 
@@ -159,10 +167,20 @@ def test_a_repair_goes_by_words_of_its_verdict() -> None:
             branch = lesson.branches[0]
             if branch.shows:
                 wrong = (lesson.pictures[branch.source] != lesson.pictures[branch.target]).reshape(8, 16, 8, 16, 3).any((1, 3, 4)).flatten()
-                assert {word for _, word in lesson.about} <= set(branch.reply.split())
-                assert wrong[[cell for cell, _ in lesson.about]].all() or taught is compose_lessons
+                assert {word for _, word, _ in lesson.about} <= set(branch.reply.split())
+                assert wrong[[cell for cell, *_ in lesson.about]].all() or taught is compose_lessons
                 repairs += bool(lesson.about)
     assert repairs > 10
+
+
+def test_the_way_to_what_a_word_names_leads_there() -> None:
+    rng = random.Random(14)
+    for taught, name, middle in ((geometry_lessons, point_name, 0.0), (compose_lessons, cell_name, 0.5)):
+        side = 1 if taught is geometry_lessons else 2  # tokens along the side of what has a name
+        for lesson in (taught.drawing(rng, "train", True) for _ in range(20)):
+            for cell, word, (rows, columns) in lesson.about:
+                at = (cell // 8 + 0.5 + rows, cell % 8 + 0.5 + columns)
+                assert name(tuple(int(value / side - middle) for value in at)) == word
 
 
 def test_places_begin_as_the_words_for_them() -> None:

@@ -44,7 +44,7 @@ class StarModel:
     options_type = TinyOptions
 
     def __init__(self, star: Star, tokenizer: Tokenizer, sharpener: Sharpener | None = None) -> None:
-        self.star, self.config, self.tokenizer = star.eval().requires_grad_(False), star.config, tokenizer
+        self.star, self.config, self.tokenizer = star.settle(), star.config, tokenizer
         self.sharpener = sharpener
         self.name = star.config.name
         self.special = {token: tokenizer.token_to_id(token) for token in SPECIAL}

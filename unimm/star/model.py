@@ -53,12 +53,17 @@ class CodeHead(nn.Module):
         self.look = nn.Sequential(nn.Linear(code, hidden), nn.GELU(), nn.Linear(hidden, hidden))
         self.say = nn.Linear(hidden, hidden, bias=False)
         nn.init.zeros_(self.say.weight)
+        self.register_buffer("kept", None, persistent=False)
 
     def forward(self, hidden: Tensor, table: Tensor) -> Tensor:
         """``hidden`` [..., hidden] and the codebook [codes, code] to logits [..., codes]."""
         idle = table.abs().amax(1) > NOWHERE / 2
-        looks = self.look(table.masked_fill(idle[:, None], 0.0))
+        looks = self.looks(table) if self.kept is None else self.kept
         return (self.say(hidden) @ looks.T).masked_fill(idle, -1e4)
+
+    def looks(self, table: Tensor) -> Tensor:
+        """What the codes of the codebook [codes, code] look like, [codes, hidden]."""
+        return self.look(table.masked_fill(table.abs().amax(1, keepdim=True) > NOWHERE / 2, 0.0))
 
 
 LOOK_PX = 8
@@ -80,15 +85,20 @@ class ChangeHead(nn.Module):
         nn.init.zeros_(self.change.bias)
         self.sharpness = nn.Parameter(torch.tensor(-2.3))
         self.register_buffer("looks", torch.zeros(codes, 3 * LOOK_PX**2 + code))
+        self.register_buffer("kept", None, persistent=False)
 
     def forward(self, hidden: Tensor, source: Tensor | None) -> Tensor:
         """``hidden`` [..., hidden] and the source's ids [...] (-1 or None: nothing there) to logits [..., codes]."""
-        wanted = self.change(hidden)
+        wanted = self.wanted(hidden, source)
         with torch.autocast(hidden.device.type, enabled=False):
-            looks, wanted = self.looks.float(), wanted.float()
-            if source is not None:
-                wanted = wanted + looks[source.clamp(min=0)] * (source >= 0)[..., None]
-            return self.sharpness.float().exp() * (2 * wanted @ looks.T - looks.square().sum(1))
+            looks = self.looks.float()
+            squares = looks.square().sum(1) if self.kept is None else self.kept
+            return self.sharpness.float().exp() * (2 * wanted @ looks.T - squares)
+
+    def wanted(self, hidden: Tensor, source: Tensor | None) -> Tensor:
+        """How the code should look, [..., 3 * LOOK_PX**2 + code] in float32."""
+        wanted = self.change(hidden).float()
+        return wanted if source is None else wanted + self.looks[source.clamp(min=0)].float() * (source >= 0)[..., None]
 
     @torch.no_grad()
     def set_looks(self, vq: VQModel, batches: Iterable[Tensor]) -> None:
@@ -148,6 +158,16 @@ class Star(nn.Module):
     @property
     def device(self) -> torch.device:
         return self.pixel_output_head.bias.device
+
+    @torch.no_grad()
+    def settle(self) -> Star:
+        """Keep what hangs on the codebook alone, for a network that is not trained any more; returns the network."""
+        self.eval().requires_grad_(False)
+        if self.config.code_head:
+            self.pixel_code_head.kept = self.pixel_code_head.looks(self.pixel_encoder.quantize.embedding.weight)
+        if self.config.change_head:
+            self.pixel_change_head.kept = self.pixel_change_head.looks.float().square().sum(1)
+        return self
 
     def words(self, ids: Tensor) -> Tensor:
         return self.base.model.language_model.embed_tokens(ids)

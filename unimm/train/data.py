@@ -47,8 +47,9 @@ class Lesson:
     """``pictures`` are uint8 [k, H, W, 3], none where all is words; ``shared`` the pictures every branch sees first.
 
     ``states`` and ``faults`` [k, cells] are optional labels of every cell, for heads that exist in training only:
-    what the cell holds, and whether it is wrong (1), right (0) or not judged (IGNORED). ``about`` are (cell, word) for cells that
-    are to be drawn and the words of the thought that say what belongs there, at most ABOUT a cell.
+    what the cell holds, and whether it is wrong (1), right (0) or not judged (IGNORED). ``about`` are (cell, word, (rows, columns)) for
+    cells that are to be drawn and the words of the thought that say what belongs there, at most ABOUT a cell; rows and columns lead
+    from the middle of the cell to the place that the word names, in sides of a cell.
     """
 
     pictures: np.ndarray
@@ -56,14 +57,15 @@ class Lesson:
     branches: tuple[Branch, ...]
     states: np.ndarray | None = None
     faults: np.ndarray | None = None
-    about: tuple[tuple[int, str], ...] = ()
+    about: tuple[tuple[int, str, tuple[float, float]], ...] = ()
 
 
 @dataclass(frozen=True)
 class Batch:
     """Laid out lessons, padded to one length; see ``Layout`` for the fields [B, L] and ``position`` [3, B, L].
 
-    ``about`` [B, cells, ABOUT] are the positions of the words that a cell to be drawn goes by, -1 for none.
+    ``about`` [B, cells, ABOUT] are the positions of the words that a cell to be drawn goes by, -1 for none, and ``offsets``
+    [B, cells, ABOUT, 2] the rows and columns from the cell to what they name.
     """
 
     pictures: Tensor
@@ -80,6 +82,7 @@ class Batch:
     sources: Tensor
     targets: Tensor
     about: Tensor
+    offsets: Tensor
 
     @property
     def columns(self) -> int:
@@ -165,17 +168,18 @@ class Teacher:
             parts = (getattr(lesson, name) for lesson in lessons)
             return torch.from_numpy(np.stack([_filled(nothing[:most] if part is None else part, most, IGNORED) for part in parts])).long()
 
-        about = torch.full((len(lessons), cells, ABOUT), -1)
+        about, offsets = torch.full((len(lessons), cells, ABOUT), -1), torch.zeros(len(lessons), cells, ABOUT, 2)
         for row, (lesson, (layout, *_)) in enumerate(zip(lessons, laid, strict=True)):
             last = {token: place for place, token in enumerate(layout.ids)}  # a thought ends with what is to be drawn
-            for cell, word in lesson.about:
+            for cell, word, offset in lesson.about:
                 (token,) = self.encode(word)
                 free = int((about[row, cell] >= 0).sum())
                 if token in last:  # a forgotten thought names nothing
-                    about[row, cell, free] = last[token]
+                    about[row, cell, free], offsets[row, cell, free] = last[token], torch.tensor(offset)
         sources, targets = torch.tensor([drawing for *_, drawing in laid]).T
         return Batch(torch.from_numpy(pictures), position=position, labels=labels, weights=weights, states=marks("states"),
-                     faults=marks("faults"), sources=sources, targets=targets, about=about, **fields)  # fmt: skip
+                     faults=marks("faults"), sources=sources, targets=targets, about=about, offsets=offsets,
+                     **fields)  # fmt: skip
 
 
 def _filled(rows: np.ndarray, most: int, value: int = 0) -> np.ndarray:

@@ -12,6 +12,7 @@ from unimm.star.layout import SEEN
 from unimm.star.model import Star, pictures_to_pixels
 from unimm.train.alignment import Alignment, aligned
 from unimm.train.data import IGNORED, Batch, branch_mask
+from unimm.train.naming import named_loss
 
 STATES = 256
 """Kinds of cell that the training-only head tells apart, at most."""
@@ -81,13 +82,7 @@ class UnderstandingTrainer(nn.Module):
         known = states != IGNORED
         places = torch.arange(states.shape[2], device=states.device).expand_as(states)
         words = self.named.to(states.device)[states[known], places[known]]
-        speaks = (words != IGNORED).any(1)
-        if not speaks.any():
-            return None
-        shown = rearrange(tokens, "b (k l) d -> b k l d", l=states.shape[2])[known][speaks]
-        chances = self.star.word_logits(F.rms_norm(shown, (self.star.hidden,))).float().log_softmax(-1)
-        right = words[speaks]
-        return -chances.gather(1, right.clamp(min=0))[right != IGNORED].mean()
+        return named_loss(self.star, rearrange(tokens, "b (k l) d -> b k l d", l=states.shape[2])[known], words)
 
     def _faults(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Cross entropy of "this cell is wrong" where a picture is judged against the one before it."""

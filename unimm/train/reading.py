@@ -1,0 +1,109 @@
+"""Teaching the stack where to read: which words of the thought a cell to be drawn goes by, what these say and where they lead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unimm.analysis.watch import eager_maps
+from unimm.star.model import Star
+from unimm.train.data import ABOUT, IGNORED, Batch
+from unimm.train.naming import named_loss
+
+READS, READ_BY = slice(1, 3), 1
+"""Layers of the stack whose first ABOUT heads are taught to look at the words for a cell, a word a head, and the layer after which
+the cell should know what they say."""
+BEFORE = 3
+"""How many words before these are taken along."""
+
+
+@dataclass
+class Reading:
+    """What a pass through the stack left: shares of attention that went where they should, and the states after READ_BY."""
+
+    heeded: list[Tensor] = field(default_factory=list)
+    states: list[Tensor] = field(default_factory=list)
+
+
+@contextmanager
+def reading(star: Star, batch: Batch, draws: Tensor) -> Iterator[Reading]:
+    """Watches the stack run; ``draws`` [B, L] are the inputs that draw a cell, one behind the other.
+
+    In the first layer one head should look from each of the words to the BEFORE words before it (what a thing is stands before where
+    it is), in the layers READS one head from each cell to its first word and one to its second.
+    """
+    found = Reading()
+    row, cell = (batch.about[:, :, 0] >= 0).nonzero(as_tuple=True)
+    words = batch.about[row, cell]
+    query = draws.int().argmax(1)[row] + cell
+
+    def keep(attention: Tensor) -> None:
+        shares = attention[row, :ABOUT, query].float().gather(2, words.clamp(min=0)[:, :, None])[..., 0]
+        found.heeded.append(shares[words >= 0])
+
+    named, place = torch.stack([row[:, None].expand_as(words)[words >= 0], words[words >= 0]], 1).unique(dim=0).T
+
+    def gather(attention: Tensor) -> None:
+        before = place[:, None] - torch.arange(1, BEFORE + 1, device=place.device)
+        shares = attention[named, 0, place].float().gather(1, before)
+        found.heeded.append((BEFORE * shares).clamp(max=1.0).flatten())
+
+    def note(module: nn.Module, inputs: Any, output: Any) -> None:
+        found.states.append((output[0] if isinstance(output, tuple) else output)[draws])
+
+    layers = star.stack.layers
+    hook = layers[READ_BY].register_forward_hook(note)
+    try:
+        if len(row):
+            with eager_maps([layers[0].self_attn], gather), eager_maps([layer.self_attn for layer in layers[READS]], keep):
+                yield found
+        else:
+            yield found
+    finally:
+        hook.remove()
+
+
+class Reader(nn.Module):
+    """The losses over a ``Reading``; its own weights exist in training only.
+
+    ``named`` [states, cells, n] are the ids of the words for what a cell holds and where it is.
+    """
+
+    def __init__(self, star: Star, named: Tensor | None) -> None:
+        super().__init__()
+        self.named = named
+        self.offsets = nn.Linear(star.hidden, 2 * ABOUT)
+
+    def forward(self, star: Star, found: Reading, batch: Batch, changed: Tensor) -> tuple[Tensor | float, dict[str, float]]:
+        """Loss and numbers; ``changed`` [B, cells] are the cells that are not as in the source."""
+        loss, numbers = 0.0, {}
+        if found.heeded:
+            missed = -torch.cat(found.heeded).clamp(min=1e-6).log().mean()
+            loss, numbers["heeded"] = missed, missed.neg().exp().item()
+        (states,) = found.states
+        states = states.view(*changed.shape, -1)
+        goes = batch.about >= 0
+        if goes.any():
+            guess = self.offsets(F.rms_norm(states, states.shape[-1:])).float()
+            far = (guess.view(*changed.shape, ABOUT, 2) - batch.offsets)[goes]
+            away = F.smooth_l1_loss(far, torch.zeros_like(far), beta=0.5)
+            loss, numbers["away"] = loss + away, far.abs().mean().item()
+        if (words := self._words(batch, changed)) is not None and (names := named_loss(star, states[changed], words)) is not None:
+            loss, numbers["names"] = loss + 0.3 * names, names.item()
+        return loss, numbers
+
+    def _words(self, batch: Batch, changed: Tensor) -> Tensor | None:
+        """The words [n, k] for what the changed cells are to hold."""
+        if self.named is None or changed.shape[1] != self.named.shape[1]:
+            return None
+        rows = torch.arange(len(changed), device=changed.device)
+        wanted = batch.states[rows, batch.targets][changed]
+        places = torch.arange(changed.shape[1], device=changed.device).expand_as(changed)[changed]
+        words = self.named.to(changed.device)[wanted.clamp(min=0), places]
+        return words.masked_fill((wanted < 0)[:, None], IGNORED)
