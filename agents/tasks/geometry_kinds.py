@@ -179,7 +179,7 @@ def perpendicular_bisector(points: Points, rng: random.Random) -> Sketch | str:
     if not cross(a, b, c):
         return _ONE_LINE
     end = (c[0], middle[1]) if a[0] == b[0] else (middle[0], c[1])
-    why = "perpendicular bisector of A@ B@ is equally far from A and B"
+    why = "perpendicular bisector of A@ B@ is equally far from the ends"
     steps = (("M", f"{why} , first the midpoint"), ("MQ", "perpendicular to A@ B@ through the midpoint as far as C@"))
     equal, side = squared(a, c) == squared(b, c), "A" if squared(a, c) < squared(b, c) else "B"
     reason = "M@ C@ , C is on the perpendicular bisector" if equal else f"M@ C@ , C is on the side of {side}@"

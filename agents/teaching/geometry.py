@@ -28,10 +28,10 @@ FREE_THOUGHTS = 0.6
 """Share of the drawing lessons whose thought is not the right one: the drawing has to go by the thought."""
 UNSEEN = 0.7
 """Share of the lessons on editing that show the base no picture: thought and source tokens hold all that the stack needs."""
-REVISIONS = 0.18
+REVISIONS = 0.27
 """Share of the editing lessons that put a wrong picture right after its verdict."""
 
-ANSWERED = 0.4
+ANSWERED = 0.5
 """Share of the problems in words that surely come after the last line: sums and products need more practice than a picture gives."""
 
 

@@ -119,16 +119,32 @@ def drawing(rng: random.Random, split: str, editing: bool) -> Lesson:
     chance = rng.random()
     if chance < (0.04 if editing else 0.2):
         return Lesson(maze.render_cells(board)[None], (), (Branch(board_words(board), "", draws=True, target=0),))
-    if chance < (0.2 if editing else 0.0) and after != board:
+    if chance < (0.24 if editing else 0.0) and after != board:
         wrong = maze.corrupt(rng, board, after)
         pictures = np.stack([maze.render_cells(picture) for picture in (board, after, wrong)])
         words = maze.verdict_words(maze.judge(board, wrong))
-        return Lesson(pictures, (0,), (Branch(maze.INSTRUCTIONS["judge"], words, shows=(2,), draws=True, source=2, target=1),))
+        branch = Branch(maze.INSTRUCTIONS["judge"], words, shows=(2,), draws=True, source=2, target=1)
+        return Lesson(pictures, (0,), (branch,), about=_about(wrong, after, words))
     thought = maze.think_words(board)
     if rng.random() < FREE_THOUGHTS and (other := free_thought(rng, board)) is not None:
         thought, after = other
     pictures = np.stack([maze.render_cells(picture) for picture in (board, after)])
     source = 0 if editing else -1
-    return Lesson(pictures, (0,), (Branch(maze.INSTRUCTIONS["next"], thought, draws=True, source=source, target=1),))
+    branch = Branch(maze.INSTRUCTIONS["next"], thought, draws=True, source=source, target=1)
+    return Lesson(pictures, (0,), (branch,), about=_about(board, after, thought))
 
 
+def _about(source: maze.Board, target: maze.Board, words: str) -> tuple[tuple[int, str, tuple[float, float]], ...]:
+    """(token, word, way) for the cells that change: what the words name, or, in a move, where the agent is and the way it goes."""
+    said, size, at = words.split(), maze.canvas_cells(source.n), maze.board_offset(source.n)
+    changed = [(r, c) for r in range(source.n) for c in range(source.n) if source.cells[r][c] != target.cells[r][c]]
+    move = next((word for word in said if word in maze.MOVES), None)
+    if move and source.agent and target.agent and maze.cell_name(source.agent) in said:
+        goals = ((maze.cell_name(source.agent), source.agent), (move, target.agent))
+    else:
+        goals = ()
+    found = []
+    for r, c in changed:
+        own = ((name, (r, c)),) if (name := maze.cell_name((r, c))) in said else ()
+        found += [((r + at) * size + c + at, word, (float(y - r), float(x - c))) for word, (y, x) in goals or own]
+    return tuple(found)

@@ -21,7 +21,7 @@ COPIES = 0.25
 """Share of the tokens that are as in the source whose loss is taken, each for several: there are many of them, and they say little."""
 MISSED = 0.5
 """Weight of how far the look that is asked for is from the right one."""
-UNAIDED = 0.6
+UNAIDED = 0.4
 """Share of the edits in training that do not see what was drawn before."""
 
 
