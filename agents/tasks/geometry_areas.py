@@ -125,9 +125,16 @@ def trapezoid_area(points: Points, rng: random.Random) -> Sketch | str:
     return Sketch(
         points, QUADRILATERAL, ask(rng, f"area of trapezoid {around(rng)}", f"draw the height from {top} . "),
         (("P", f"{why} , first its foot"), (top + "P", why)), str((short + wide) * height // 2),
-        f"bases A@ B@ {short} and D@ C@ {wide} , height {top}@ P@ {height} , {short} + {wide} = {short + wide} , "
-        f"half of {(short + wide) * height}", ("area", "ABCD"),
+        tuple(
+            f"bases {one} and {other} , height {top}@ P@ {height} , {one.split()[-1]} + {other.split()[-1]} = {short + wide} , "
+            f"half of {(short + wide) * height}" for one, other in _both(f"A@ B@ {short}", f"D@ C@ {wide}")
+        ), ("area", "ABCD"),
     )  # fmt: skip
+
+
+def _both(one: str, other: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Two things in either order."""
+    return (one, other), (other, one)
 
 
 def _way(p: Point, q: Point) -> Point:
@@ -152,8 +159,10 @@ def quadrilateral_area(points: Points, rng: random.Random) -> Sketch | str:
     return Sketch(
         dict(points), QUADRILATERAL, ask(rng, f"area of quadrilateral {around(rng)}"),
         (("AC", "diagonal A@ C@ cuts it into two triangles"),), str(whole * (above + below) // 2),
-        f"diagonal A@ C@ {whole} , heights B@ {above} and D@ {below} , {above} + {below} = {above + below} , "
-        f"half of {whole * (above + below)}", ("area", "ABCD"),
+        tuple(
+            f"diagonal A@ C@ {whole} , heights {one} and {other} , {one.split()[-1]} + {other.split()[-1]} = {above + below} , "
+            f"half of {whole * (above + below)}" for one, other in _both(f"B@ {above}", f"D@ {below}")
+        ), ("area", "ABCD"),
     )  # fmt: skip
 
 
@@ -201,11 +210,14 @@ def rectangle_half(points: Points, rng: random.Random) -> Sketch | str:
     width, height = length(a, b), length(a, d)
     if width * height % 2 or width * height < 4:
         return "Half of the area would be no whole number; make one side longer or shorter by one square."
-    part = rng.choice(("A B C", "C D A", "C B A", "A D C"))
+    part, sides = rng.choice(("A B C", "C D A", "C B A", "A D C")), (("AB", width), ("BC", height), ("CD", width), ("DA", height))
     return Sketch(
         dict(points), QUADRILATERAL, ask(rng, f"area of triangle {part}", f"{around(rng)} is a rectangle . "),
         (("AC", "diagonal A@ C@ makes two equal triangles"),), str(width * height // 2),
-        f"rectangle A@ B@ {width} , A@ D@ {height} , half of {width * height}", ("area", part.replace(" ", "")),
+        tuple(
+            f"rectangle {one} , {other} , half of {width * height}" for corner in "ABCD"
+            for one, other in _both(*(f"{side[0]}@ {side[1]}@ {size}" for side, size in sides if corner in side))
+        ), ("area", part.replace(" ", "")),
     )  # fmt: skip
 
 

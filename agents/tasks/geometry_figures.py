@@ -25,6 +25,8 @@ class Sketch:
     The roles of the figure are A to D (random letters on the paper) and O, a circle's centre; M, N, P, Q are points to be drawn.
     A role with "@" behind it is told with its point: the thought names what it computes with, so that each word of it is one easy
     look-up. ``steps`` are (roles, why): one role is marked, two are connected. ``given`` are (what, roles, value), ``asked`` (what, roles).
+    A ``reason`` that could be told in several orders is all of them; the one that comes first by its letters is told, so that there is
+    one to learn.
     """
 
     points: dict[str, Point]
@@ -32,7 +34,7 @@ class Sketch:
     words: str
     steps: tuple[tuple[str, str], ...]
     answer: str
-    reason: str
+    reason: str | tuple[str, ...]
     asked: tuple[str, str]
     given: tuple[tuple[str, str, int], ...] = ()
     to_scale: bool = True
@@ -148,9 +150,10 @@ def write_down(kind: str, sketch: Sketch, names: Mapping[str, str]) -> Question:
         Step("connect", *ends(roles), say(why)) if len(roles) == 2 else Step("mark", at[roles], None, say(why))
         for roles, why in sketch.steps
     )
+    reasons = (sketch.reason,) if isinstance(sketch.reason, str) else sketch.reason
     spoken = {*sketch.asked[1], *(role for _, roles, _ in sketch.given for role in roles)}
     return Question(
-        kind, figure, say(sketch.words), steps, say(sketch.answer), say(sketch.reason),
+        kind, figure, say(sketch.words), steps, say(sketch.answer), min(map(say, reasons)),
         tuple(Given(what, where(roles), value) for what, roles, value in sketch.given), Asked(sketch.asked[0], where(sketch.asked[1])),
         sketch.to_scale, tuple(sorted(names[role] for role in spoken if role in names)),
     )  # fmt: skip

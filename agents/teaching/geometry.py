@@ -34,6 +34,12 @@ REVISIONS = 0.27
 ANSWERED = 0.5
 """Share of the problems in words that surely come after the last line: sums and products need more practice than a picture gives."""
 
+HARDER, PRACTISED = (
+    "perpendicular_bisector", "quadrilateral_angle", "parallel_angle", "triangle_area", "parallelogram_area", "trapezoid_area",
+    "quadrilateral_area", "rectangle_half", "bisector_length", "kite_area", "midline",
+), 0.6  # fmt: skip
+"""Kinds of question whose reasons need more steps than a look-up, and the share of the problems in words that are of these."""
+
 
 def picture(rng: random.Random, split: str = "train") -> np.ndarray:
     """A sheet at any moment for the VQ, uint8 [128, 128, 3]: as it should be, with a mistake, or with marks and lines anywhere."""
@@ -134,7 +140,7 @@ def _finished(rng: random.Random, question: Question) -> Lesson:
 
 def reasoning(rng: random.Random, split: str = "train") -> Branch:
     """A thought or an answer as words alone: from the reading of a sheet that would be seen."""
-    question = generate(split, rng)
+    question = generate(split, rng, rng.choice(HARDER) if rng.random() < PRACTISED else None)
     sheet = question.sheets[-1] if rng.random() < ANSWERED else rng.choice(question.sheets)
     if sheet == question.sheets[-1] and rng.random() < 0.9:
         what, reply = "answer", words.reasoned_words(question)
