@@ -20,7 +20,7 @@ from agents.teaching.own import Own
 from unimm.train.data import IGNORED, Batch, Lesson, Teacher
 from unimm.train.understanding import STATES
 
-TASKS: Mapping[str, tuple[ModuleType, int]] = {"maze": (maze, 0), "geometry": (geometry, 16), "compose": (compose, 128)}
+TASKS: Mapping[str, tuple[ModuleType, int]] = {"maze": (maze, 96), "geometry": (geometry, 16), "compose": (compose, 128)}
 """Task -> its lessons, and the number from which its kinds of cell are counted, so that one head can name them all."""
 REASONED, WORDS_ALONE = ("geometry", "compose"), 0.45
 """Tasks whose thoughts begin with what is seen, and the share of their lessons that practise the rest on words alone: most of a

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 
@@ -39,7 +40,8 @@ def frames_of(board: maze.Board, most: int = 120) -> list[maze.Board]:
     return frames
 
 
-DEAD_END, CELL_STATES = 8, 9
+DEAD_END, AGENT_AT, SIZES, CELL_STATES = 8, 14, range(4, 9), 20
+"""Labels of dead ends, the agent's cell, each one on boards of SIZES and one on larger ones, for names count from a board's corner."""
 
 
 def _moment(rng: random.Random, frames: list[maze.Board]) -> int:
@@ -49,16 +51,22 @@ def _moment(rng: random.Random, frames: list[maze.Board]) -> int:
 
 
 def named(side: int) -> Iterator[tuple[int, int, tuple[str, ...]]]:
-    """Nothing: a board's cells are few kinds, and its names count from where it begins on the canvas."""
-    return iter(())
+    """(state, token, words) for dead ends and for the agent: a thought lists the ones, and names where the other is."""
+    for n in SIZES:
+        at = maze.board_offset(n)
+        for label, word in ((DEAD_END, "dead"), (AGENT_AT, "agent")):
+            for r, c in product(range(n), repeat=2):
+                yield label + n - SIZES[0], (r + at) * side + c + at, (word, maze.cell_name((r, c)))
 
 
 def _states(board: maze.Board) -> np.ndarray:
     """What every canvas cell holds, dead ends told apart from other floor."""
     kinds = np.array(maze.canvas_kinds(board))
-    size, at = maze.canvas_cells(board.n), maze.board_offset(board.n)
+    size, at, more = maze.canvas_cells(board.n), maze.board_offset(board.n), min(board.n - SIZES[0], len(SIZES))
     for r, c in maze.dead_ends(board):
-        kinds[(r + at) * size + c + at] = DEAD_END
+        kinds[(r + at) * size + c + at] = DEAD_END + more
+    if board.agent is not None:
+        kinds[(board.agent[0] + at) * size + board.agent[1] + at] = AGENT_AT + more
     return kinds
 
 
