@@ -132,12 +132,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Is a scene what was asked for? ``checks`` answers clause by clause: things found of each group, then relations, then absent kinds."""
+    """Is a scene what was asked for? ``checks`` answers clause by clause: things found of each group, then relations, then absent kinds.
+
+    ``found`` are the slots of what each of them counts.
+    """
 
     ok: bool
     fault: str | None = None
     where: Slot | None = None
     checks: tuple[str, ...] = ()
+    found: tuple[tuple[Slot, ...], ...] = ()
 
 
 def matched(request: Request, scene: Scene) -> dict[int, int]:
@@ -176,18 +180,20 @@ def judge(request: Request, before: Scene, after: Scene) -> Verdict:
     found = matched(request, after)
     slots = _slots(request, after, found)
     held = [holds(r, slots[r.first], slots[r.second]) for r in request.relations]
-    checks = (
-        *(str(sum(request.fits(index, thing) for thing in after.things)) for index in range(len(request.groups))),
-        *("yes" if ok else "no" for ok in held),
-        *(str(sum(kind.fits(thing) for thing in after.things)) for kind in request.absent),
+    counted = (
+        *(tuple(thing.slot for thing in after.things if request.fits(index, thing)) for index in range(len(request.groups))),
+        *(() for _ in held),
+        *(tuple(thing.slot for thing in after.things if kind.fits(thing)) for kind in request.absent),
     )
+    answers = {len(request.groups) + index: "yes" if ok else "no" for index, ok in enumerate(held)}
+    checks = tuple(answers.get(index, str(len(counted[index]))) for index in range(len(counted)))
     fault, where = _counted(request, after, found)
     if fault is None and not all(held):
         relation = request.relations[held.index(False)]
         fault, where = "place", next(s for s in slots[relation.first] if not holds(relation, [s], slots[relation.second]))
     if fault is not None and after == before:
         fault, where = "stayed", None
-    return Verdict(fault is None, fault, where, checks)
+    return Verdict(fault is None, fault, where, checks, counted)
 
 
 def _counted(request: Request, scene: Scene, found: dict[int, int]) -> tuple[str | None, Slot | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from agents.tasks.compose_asks import Ask
+from agents.tasks.compose_edits import Edit
 from agents.tasks.compose_rules import FAULTS, Request, Verdict, matched
 from agents.tasks.maze_words import cell_at, cell_name
 from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, Slot, Thing
@@ -45,9 +46,16 @@ def plan_words(before: Scene, after: Scene, ask: Ask | None = None) -> str:
 
 
 def think_words(before: Scene, after: Scene | None, ask: Ask | None = None) -> str:
-    """The thought before a picture: what is there already, then the plan; None for ``after`` says that nothing is left to draw."""
+    """The thought before a picture: what is there already, then the plan; None for ``after`` says that nothing is left to draw.
+
+    Before the plan of an edit stands what it is about: to find that is one thing, to change it another.
+    """
     seen = f"see : {things_words(before)} . " if before.things else ""
-    return seen + (DONE if after is None else plan_words(before, after, ask))
+    if after is None:
+        return seen + DONE
+    meant = [thing.words for thing in before.things if after.at(thing.slot) != thing]
+    found = f"find : {' , '.join(meant)} . " if meant and isinstance(ask, Edit) else ""
+    return f"{seen}{found}{plan_words(before, after, ask)}"
 
 
 def planned(before: Scene, text: str) -> Scene | None:
@@ -76,10 +84,12 @@ def done(thought: str) -> bool:
 
 
 def verdict_words(verdict: Verdict, seen: Scene | None = None, repaired: Scene | None = None, was: Scene | None = None) -> str:
-    """The verdict as the model gives it: what there ``was`` where something is changed, what it sees, clause by clause what holds,
-    the verdict, and the plan of the repair."""
+    """The verdict as the model gives it: what there ``was`` where something is changed, what it sees, clause by clause what holds
+    (where the things are that it counts, and how many), the verdict, and the plan of the repair."""
     words = [f"{name} : {things_words(scene)} ." for name, scene in (("was", was), ("see", seen)) if scene is not None]
-    words += [f"check : {' , '.join(verdict.checks)} ."] if verdict.checks else []
+    slots = verdict.found or ((),) * len(verdict.checks)
+    checks = (" ".join((*map(cell_name, where), answer)) for where, answer in zip(slots, verdict.checks, strict=True))
+    words += [f"check : {' , '.join(checks)} ."] if verdict.checks else []
     if verdict.ok:
         return " ".join((*words, "correct ."))
     place = f" at {cell_name(verdict.where)}" if verdict.where is not None else ""

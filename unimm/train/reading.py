@@ -16,19 +16,34 @@ from unimm.star.model import Star
 from unimm.train.data import ABOUT, IGNORED, Batch
 from unimm.train.naming import named_loss
 
-READS, READ_BY = slice(1, 3), 1
-"""Layers of the stack whose first ABOUT heads are taught to look at the words for a cell, a word a head, and the layer after which
-the cell should know what they say."""
+READS, READ_BY, CUT_BY = slice(1, 3), 1, 2
+"""Layers of the stack whose first ABOUT heads are taught to look at the words for a cell, a word a head; the layer after which the cell
+should know what they say, and the one after which it should know how a line between two places cuts it."""
+REACH = 0.6
+"""A line cuts a cell where it comes this near to its middle, in sides of a cell: it is some pixels wide."""
 BEFORE = 3
 """How many words before these are taken along."""
 
 
 @dataclass
 class Reading:
-    """What a pass through the stack left: shares of attention that went where they should, and the states after READ_BY."""
+    """What a pass through the stack left: shares of attention that went where they should, and the states after READ_BY and CUT_BY."""
 
     heeded: list[Tensor] = field(default_factory=list)
     states: list[Tensor] = field(default_factory=list)
+
+
+def cut(p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the line between two places [..., 2], relative to a cell's middle, enters and leaves the cell: whether it does [...], and the
+    two places [..., 4]."""
+    way = q - p
+    still = way.abs() < 1e-6
+    ends = torch.stack([(side * REACH - p) / way.masked_fill(still, 1.0) for side in (-1, 1)], -1).sort(-1).values
+    within = p.abs() <= REACH
+    enters = ends[..., 0].masked_fill(still, -1.0).amax(-1).clamp(min=0.0)
+    leaves = ends[..., 1].masked_fill(still, 2.0).amin(-1).clamp(max=1.0)
+    meets = (enters <= leaves) & (within | ~still).all(-1)
+    return meets, torch.cat([p + enters[..., None] * way, p + leaves[..., None] * way], -1)
 
 
 @contextmanager
@@ -58,7 +73,7 @@ def reading(star: Star, batch: Batch, draws: Tensor) -> Iterator[Reading]:
         found.states.append((output[0] if isinstance(output, tuple) else output)[draws])
 
     layers = star.stack.layers
-    hook = layers[READ_BY].register_forward_hook(note)
+    hooks = [layers[number].register_forward_hook(note) for number in (READ_BY, CUT_BY) if number < len(layers)]
     try:
         if len(row):
             with eager_maps([layers[0].self_attn], gather), eager_maps([layer.self_attn for layer in layers[READS]], keep):
@@ -66,7 +81,8 @@ def reading(star: Star, batch: Batch, draws: Tensor) -> Iterator[Reading]:
         else:
             yield found
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
 
 
 class Reader(nn.Module):
@@ -79,6 +95,7 @@ class Reader(nn.Module):
         super().__init__()
         self.named = named
         self.offsets = nn.Linear(star.hidden, 2 * ABOUT)
+        self.cuts = nn.Linear(star.hidden, 4)
 
     def forward(self, star: Star, found: Reading, batch: Batch, changed: Tensor) -> tuple[Tensor | float, dict[str, float]]:
         """Loss and numbers; ``changed`` [B, cells] are the cells that are not as in the source."""
@@ -86,14 +103,19 @@ class Reader(nn.Module):
         if found.heeded:
             missed = -torch.cat(found.heeded).clamp(min=1e-6).log().mean()
             loss, numbers["heeded"] = missed, missed.neg().exp().item()
-        (states,) = found.states
-        states = states.view(*changed.shape, -1)
+        states = found.states[0].view(*changed.shape, -1)
         goes = batch.about >= 0
         if goes.any():
             guess = self.offsets(F.rms_norm(states, states.shape[-1:])).float()
             far = (guess.view(*changed.shape, ABOUT, 2) - batch.offsets)[goes]
             away = F.smooth_l1_loss(far, torch.zeros_like(far), beta=0.5)
             loss, numbers["away"] = loss + away, far.abs().mean().item()
+        crossed, cuts = cut(batch.offsets[:, :, 0], batch.offsets[:, :, 1])
+        crossed &= goes.all(2)
+        if crossed.any():
+            last = found.states[-1].view(*changed.shape, -1)[crossed]
+            far = self.cuts(F.rms_norm(last, last.shape[-1:])).float() - cuts[crossed]
+            loss, numbers["cut"] = loss + 3.0 * F.smooth_l1_loss(far, torch.zeros_like(far), beta=0.1), far.abs().mean().item()
         if (words := self._words(batch, changed)) is not None and (names := named_loss(star, states[changed], words)) is not None:
             loss, numbers["names"] = loss + 0.3 * names, names.item()
         return loss, numbers
