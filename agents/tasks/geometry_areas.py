@@ -47,7 +47,7 @@ def triangle_area(points: Points, rng: random.Random) -> Sketch | str:
         return "The area would be no whole number; move A by one square nearer to B C, or further away."
     return Sketch(
         points, TRIANGLE, ask(rng, f"area of triangle {shuffled(rng, 'ABC')}"), (("P", f"{_ALTITUDE} , first its foot"), ("AP", _ALTITUDE)),
-        str(base * height // 2), f"base B@ C@ {base} , height A@ P@ {height} , half of {base * height}", ("area", "ABC"),
+        str(base * height // 2), f"height A@ P@ {height} , base B@ C@ {base} , half of {base * height}", ("area", "ABC"),
     )  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def parallelogram_area(points: Points, rng: random.Random) -> Sketch | str:
     return Sketch(
         points, QUADRILATERAL, ask(rng, f"area of parallelogram {around(rng)}", f"draw the height from {top} . "),
         (("P", f"{why} , first its foot"), (top + "P", why)), str(base * height),
-        f"base D@ C@ {base} , height {top}@ P@ {height} , {base} * {height}",
+        f"height {top}@ P@ {height} , base D@ C@ {base} , {base} * {height}",
         ("area", "ABCD"),
     )  # fmt: skip
 
@@ -126,7 +126,7 @@ def trapezoid_area(points: Points, rng: random.Random) -> Sketch | str:
         points, QUADRILATERAL, ask(rng, f"area of trapezoid {around(rng)}", f"draw the height from {top} . "),
         (("P", f"{why} , first its foot"), (top + "P", why)), str((short + wide) * height // 2),
         tuple(
-            f"bases {one} and {other} , height {top}@ P@ {height} , {one.split()[-1]} + {other.split()[-1]} = {short + wide} , "
+            f"height {top}@ P@ {height} , bases {one} and {other} , {one.split()[-1]} + {other.split()[-1]} = {short + wide} , "
             f"half of {(short + wide) * height}" for one, other in _both(f"A@ B@ {short}", f"D@ C@ {wide}")
         ), ("area", "ABCD"),
     )  # fmt: skip
@@ -160,7 +160,7 @@ def quadrilateral_area(points: Points, rng: random.Random) -> Sketch | str:
         dict(points), QUADRILATERAL, ask(rng, f"area of quadrilateral {around(rng)}"),
         (("AC", "diagonal A@ C@ cuts it into two triangles"),), str(whole * (above + below) // 2),
         tuple(
-            f"diagonal A@ C@ {whole} , heights {one} and {other} , {one.split()[-1]} + {other.split()[-1]} = {above + below} , "
+            f"diagonal A@ to C@ {whole} , heights {one} and {other} , {one.split()[-1]} + {other.split()[-1]} = {above + below} , "
             f"half of {whole * (above + below)}" for one, other in _both(f"B@ {above}", f"D@ {below}")
         ), ("area", "ABCD"),
     )  # fmt: skip

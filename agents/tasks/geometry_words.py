@@ -147,6 +147,15 @@ def free_thought(rng: random.Random, question: Question, sheet: Sheet) -> tuple[
             return thought_words(sheet, step), after
 
 
+SLANTED = 0.6
+"""Share of the free lines across the squares' corners that are drawn again: of the lines that help, most run along squares or diagonals."""
+
+
+def _straight(p: Point, q: Point) -> bool:
+    down, right = abs(p[0] - q[0]), abs(p[1] - q[1])
+    return down == 0 or right == 0 or down == right
+
+
 def free_step(rng: random.Random, sheet: Sheet, right: Step | None = None) -> Step:
     """Any step that leaves a trace: a mark off the vertices, or a line that lies on no side and no other line.
 
@@ -164,6 +173,8 @@ def free_step(rng: random.Random, sheet: Sheet, right: Step | None = None) -> St
             near = False
             continue
         ends = _line(rng, sorted(taken), right if near else None)
+        if not _straight(*ends) and rng.random() < SLANTED:
+            continue
         if ends[0] != ends[1] and not any(overlap(segment(*ends), other) for other in (*sheet.figure.sides, *sheet.lines)):
             return Step("connect", *ends, why)
         near = near and rng.random() < 0.5

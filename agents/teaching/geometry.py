@@ -24,7 +24,7 @@ VERTEX_LETTERS = "ABCDEFGHO"
 """A vertex is labelled by its letter's place in this, from 1; with a drawn line that ends there by 20 more, with a mark by 40 more."""
 STATES = 80
 """Labels of a token are below this."""
-FREE_THOUGHTS = 0.6
+FREE_THOUGHTS = 0.4
 """Share of the drawing lessons whose thought is not the right one: the drawing has to go by the thought."""
 UNSEEN = 0.7
 """Share of the lessons on editing that show the base no picture: thought and source tokens hold all that the stack needs."""

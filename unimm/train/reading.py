@@ -33,6 +33,14 @@ class Reading:
     states: list[Tensor] = field(default_factory=list)
 
 
+PRECISE = 3.0
+"""Weight of places that are missed: a line has to end to the pixel, so the last tenth of a cell counts too."""
+
+
+def _missed(far: Tensor) -> Tensor:
+    return F.smooth_l1_loss(far, torch.zeros_like(far), beta=0.05)
+
+
 def cut(p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
     """Where the line between two places [..., 2], relative to a cell's middle, enters and leaves the cell: whether it does [...], and the
     two places [..., 4]."""
@@ -108,14 +116,13 @@ class Reader(nn.Module):
         if goes.any():
             guess = self.offsets(F.rms_norm(states, states.shape[-1:])).float()
             far = (guess.view(*changed.shape, ABOUT, 2) - batch.offsets)[goes]
-            away = F.smooth_l1_loss(far, torch.zeros_like(far), beta=0.5)
-            loss, numbers["away"] = loss + away, far.abs().mean().item()
+            loss, numbers["away"] = loss + PRECISE * _missed(far), far.abs().mean().item()
         crossed, cuts = cut(batch.offsets[:, :, 0], batch.offsets[:, :, 1])
         crossed &= goes.all(2)
         if crossed.any():
             last = found.states[-1].view(*changed.shape, -1)[crossed]
             far = self.cuts(F.rms_norm(last, last.shape[-1:])).float() - cuts[crossed]
-            loss, numbers["cut"] = loss + 3.0 * F.smooth_l1_loss(far, torch.zeros_like(far), beta=0.1), far.abs().mean().item()
+            loss, numbers["cut"] = loss + PRECISE * _missed(far), far.abs().mean().item()
         if (words := self._words(batch, changed)) is not None and (names := named_loss(star, states[changed], words)) is not None:
             loss, numbers["names"] = loss + 0.3 * names, names.item()
         return loss, numbers
