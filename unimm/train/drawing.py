@@ -58,7 +58,8 @@ class DrawingTrainer(nn.Module):
         star, size = self.star, len(batch.ids)
         with torch.no_grad():
             pixels = pictures_to_pixels(rearrange(batch.pictures, "b k h w c -> (b k) h w c"))
-            codes = rearrange(star.pixel_encoder.encode(pixels), "(b k) l -> b k l", b=size)
+            with torch.autocast(pixels.device.type, enabled=False):  # rounded otherwise than where pictures are drawn, codes can differ
+                codes = rearrange(star.pixel_encoder.encode(pixels), "(b k) l -> b k l", b=size)
             seen = self._seen(batch, pixels, codes.shape[2])
         rows = torch.arange(size, device=codes.device)
         unaided = (batch.sources >= 0) & (torch.rand(size, device=codes.device) < UNAIDED * self.training)
