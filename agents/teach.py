@@ -273,6 +273,15 @@ def stored_as(name: str, value: torch.Tensor) -> torch.dtype:
     return torch.float8_e4m3fn if coarse else torch.bfloat16
 
 
+@torch.no_grad()
+def as_it_ships(star: Star) -> None:
+    """Round what is frozen while the stack learns as the finished model stores it: the nearest code hangs on the last bits, and what
+    draws has to know the codes that it will be given."""
+    for name, value in star.named_parameters():
+        if is_base(name) or name.startswith("pixel_encoder."):
+            value.copy_(value.to(stored_as(name, value)))
+
+
 def history(out: Path, recipe: dict[str, Any]) -> dict[str, Any]:
     """What training took, from the metrics in ``out``: minutes, steps, examples seen and last held-out metrics of each stage."""
     stages: dict[str, dict[str, Any]] = {}
@@ -313,6 +322,7 @@ def main(arguments: list[str] | None = None) -> None:
         drawn = own_drawings.read((options.out / name for name in row.get("own", ())), row.get("own_share", 0.0))
         course = Course(star, teacher, minutes, row["rate"], row["batch"], row.get("shares", {}), drawn, row.get("parts", 1))
         if stage in ("drawing", "unified"):
+            as_it_ships(star)
             learn_looks(star, recipe["stages"].get("vq", row)["shares"])
         if stage == "drawing" and not options.resume:
             name_places(star, teacher)
