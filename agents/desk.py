@@ -90,7 +90,7 @@ class Desk:
     ) -> dict[str, str]:
         """Start a run on a maze and give its job id, with which anybody can follow, stop and export it.
 
-        picture: what read_picture gave. model: a name that models gives, "" for the embedded one.
+        picture: what read_picture gave. model: a name that models gives, "" for the first one that was taught the task.
         """
         problem, settings = self._painted(rows), _settings(steer, rounds, temperature, guidance, seed)
         if picture:
@@ -203,11 +203,11 @@ class Desk:
         return self.maze.paint(rows)
 
     def _start(self, given: Any, settings: Settings, model: str, way: str = "draw") -> str:
-        name = self.shelf.check(text(model, "model", 200))
+        task, picture = (given.trace.task, given.trace.start) if isinstance(given, Branch) else (given.task, given.image)
+        name = self.shelf.check(text(model, "model", 200), task)
         if name == self.shelf.embedded and self.embedded.error:
             raise ModelUnavailable(self.embedded.error)
         can = self.shelf.capabilities(name)
-        task, picture = (given.trace.task, given.trace.start) if isinstance(given, Branch) else (given.task, given.image)
         if not can_do(can, task):
             raise BadInput(f"{name} was not trained on the task {task}. Choose another model or one of its tasks: {', '.join(can.taught)}.")
         # A model that was taught the task knows its canvas only; what others draw is scaled to it.

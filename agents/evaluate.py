@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import lzma
 import os
 import platform
 import shlex
@@ -25,13 +26,14 @@ from agents import uni_mmmu, uni_mmmu_score
 from agents.exams import part, sit
 from agents.measure import CONDITIONS, EVERY, Exam
 from agents.parallel import Load, run_all
-from agents.run import EMBEDDED, WHICH, load_model
+from agents.run import WHICH, load_model
 from agents.summary import suite_tables, tables
 from agents.tasks import TASKS, Group, Task
 from unimm.errors import BadInput, UnimmError
-from unimm.models import MODELS, folder_of
+from unimm.models import MODELS, PACKED, folder_of
 
 VERSION = 1
+SHIPPED = tuple(row.name for row in MODELS.values() if row.folder is not None)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -104,20 +106,23 @@ def _exam(given: argparse.Namespace, task: Task) -> Exam:
 
 
 def weights_hash(model: str) -> str:
-    """Hash over the files of a model folder, so that numbers name the weights that they belong to; "" where there is no folder."""
+    """Hash over the files of a model folder, so that numbers name the weights that they belong to; "" where there is no folder.
+
+    Packed files count as what is in them: packing changes no weight.
+    """
     known, _, given = model.partition("=")
     folder = Path(given) if given else folder_of(known) if known.partition("@")[0] in MODELS else Path(model)
     digest = hashlib.sha256()
-    kinds = ("*.safetensors", "*.pt", "*.bin", "config.json", "tokenizer.json")
+    kinds = ("*.safetensors", "*.safetensors.xz", "*.pt", "*.bin", "config.json", "tokenizer.json")
     files = sorted(path for kind in kinds for path in folder.rglob(kind)) if folder.is_dir() else []
     for path in files:
-        digest.update(f"{path.relative_to(folder)}\0".encode() + _file_hash(path))
+        digest.update(f"{str(path.relative_to(folder)).removesuffix(PACKED)}\0".encode() + _file_hash(path))
     return digest.hexdigest() if files else ""
 
 
 def _file_hash(path: Path) -> bytes:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with lzma.open(path) if path.suffix == PACKED else path.open("rb") as file:
         while piece := file.read(2**22):
             digest.update(piece)
     return digest.digest()
@@ -230,7 +235,7 @@ def main(arguments: Sequence[str] | None = None, load: Load = load_model) -> int
     """The command; returns the exit status: 0 measured, 2 could not run."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     given = parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
-    given.jobs = given.jobs if given.jobs is not None else 2 if given.model == EMBEDDED else 1
+    given.jobs = given.jobs if given.jobs is not None else 2 if given.model in SHIPPED else 1
     try:
         (run_suite if given.suite or given.make_data else run_exams)(given, load, print)
     except (UnimmError, OSError) as error:

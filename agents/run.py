@@ -19,6 +19,7 @@ from unimm.document import Text
 from unimm.errors import BadInput, UnimmError
 from unimm.events import ImagePreview
 from unimm.model import UnifiedModel
+from unimm.models import shipped_for
 
 EMBEDDED = "star-tiny"
 WHICH = "a model's name as `python -m unimm.models` lists it, NAME=FOLDER, or a folder with weights of a STAR"
@@ -32,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--size", "--group", type=_group, help="size or group of the problem, such as 6 (default: the task's choice)")
     flags.add_argument("--split", default="test", help="which problems: train, val or test (default: test)")
     flags.add_argument("--index", type=int, help="which problem of the split (default: the seed)")
-    flags.add_argument("--model", default="star-tiny", help=f"{WHICH} (default: star-tiny)")
+    flags.add_argument("--model", help=f"{WHICH} (default: the one of this project that was taught the task)")
     flags.add_argument("--out", type=Path, required=True, help="folder for trace.json, strip.png and run.gif")
     kinds = get_type_hints(Settings)
     for row in fields(Settings):
@@ -117,8 +118,9 @@ def main(arguments: Sequence[str] | None = None, load: Callable[[str], UnifiedMo
         settings = Settings(**{row.name: getattr(given, row.name) for row in fields(Settings)})
         task = TASKS[given.task]
         problem = task.problem(given.split, settings.seed if given.index is None else given.index, given.size)
-        progress(f"loading {given.model}")
-        trace = report(DrawAgent(load(given.model), task, settings).events(problem), show, progress)
+        name = given.model or shipped_for(given.task)
+        progress(f"loading {name}")
+        trace = report(DrawAgent(load(name), task, settings).events(problem), show, progress)
         write(trace, given.out)
     except (UnimmError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

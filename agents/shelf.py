@@ -69,9 +69,14 @@ class Shelf:
             return model.capabilities
         return self.rows[name].capabilities
 
-    def check(self, name: str) -> str:
-        """The name of a model that a run may use ("" is the embedded one); raises ``BadInput`` or ``ModelUnavailable``."""
-        name = name or self.embedded
+    def usual(self, task: str) -> str:
+        """Which model runs where none is chosen: the first that is here and was taught the task, else the embedded one."""
+        here = (row.name for row in self.rows.values() if row.name == self.embedded or not self._why_not(row.name))
+        return next((name for name in here if task in self.capabilities(name).taught), self.embedded)
+
+    def check(self, name: str, task: str = "") -> str:
+        """The name of a model that a run of a task may use ("" is the usual one); raises ``BadInput`` or ``ModelUnavailable``."""
+        name = name or self.usual(task)
         if name not in self.rows:
             raise BadInput(f"There is no model {name[:60]!r}. Choose one of: {', '.join(self.rows)}.")
         if name != self.embedded and (reason := self._why_not(name)):

@@ -32,7 +32,7 @@ from agents.teaching.own import Own
 from unimm.star.config import CONFIGS, StarConfig
 from unimm.star.model import Star, is_base, pictures_to_pixels
 from unimm.star.tokenizer import word_tokenizer
-from unimm.star.vq import to_uint8
+from unimm.star.vq import NOWHERE, to_uint8
 from unimm.train.data import Lesson, Teacher
 from unimm.train.drawing import DrawingTrainer, trains_drawing
 from unimm.train.loop import StagePlan, run_stage
@@ -253,13 +253,19 @@ def _own_part(stage: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Ten
     return {name: value for name, value in own.items() if trains_drawing(name)}
 
 
-def export(star: Star, config: StarConfig, teacher: Teacher, folder: Path, draws: bool = True) -> None:
-    """Write the model as it ships: safetensors in shards, configuration and tokenizer; without ``draws`` base and VQ alone."""
+def export(star: Star, config: StarConfig, teacher: Teacher, folder: Path, draws: bool = True, packed: bool = False) -> None:
+    """Write the model as it ships: safetensors in shards, configuration and tokenizer; without ``draws`` base and VQ alone.
+
+    What belongs to codes that are not in use is left out of it as zeros. ``packed`` makes the files smaller still.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value for name, value in star.state_dict().items() if draws or is_base(name) or name.startswith("pixel_encoder.")}
     if star.base.lm_head.weight is star.base.model.language_model.embed_tokens.weight:
         del state["base.lm_head.weight"]
-    save_sharded({name: value.to(stored_as(name, value)) for name, value in state.items()}, folder)
+    idle = star.pixel_encoder.quantize.embedding.weight.abs().amax(1) > NOWHERE / 2
+    for name in state.keys() & {"pixel_output_head.weight", "pixel_output_head.bias", "pixel_change_head.looks"}:
+        state[name] = state[name].masked_fill(idle.view(-1, *(1,) * (state[name].ndim - 1)), 0.0)
+    save_sharded({name: value.to(stored_as(name, value)) for name, value in state.items()}, folder, packed=packed)
     (folder / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n")
     teacher.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
 
@@ -305,6 +311,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the stage's checkpoint in --out")
     parser.add_argument("--begin", type=Path, help="folder of a trained model of this size that the training goes on from")
     parser.add_argument("--base-only", action="store_true", help="leave what draws out of the finished model, to go on from with --begin")
+    parser.add_argument("--packed", action="store_true", help="write the finished model's weights in xz containers")
     parser.add_argument("--size", choices=list(CONFIGS), default="tiny")
     options = parser.parse_args(arguments)
     recipe, config = json.loads(options.recipe.read_text()), CONFIGS[options.size]
@@ -328,7 +335,7 @@ def main(arguments: list[str] | None = None) -> None:
             name_places(star, teacher)
         plan, trainer = PLANS[stage](course)
         print(json.dumps(run_stage(plan, trainer, options.out, options.resume, recipe["seed"])))
-    export(star, config, teacher, options.out / "model", not options.base_only)
+    export(star, config, teacher, options.out / "model", not options.base_only, options.packed)
     if not options.base_only:
         export_decoder(options.out, options.out / "model")
     (options.out / "model" / "training.json").write_text(json.dumps(history(options.out, recipe), indent=1) + "\n")

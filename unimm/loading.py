@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from unimm import spread
 from unimm.errors import BadInput, MissingWeights, ModelUnavailable
 from unimm.memory import check_room, free_bytes, guarded, size_of
-from unimm.models import FAMILY_OF_TYPE, ModelRow, Source, find, folder_of, missing_files
+from unimm.models import FAMILY_OF_TYPE, WEIGHTS, ModelRow, Source, find, folder_of, missing_files
 from unimm.quantize import check_kind
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def check_folder(folder: Path, row: ModelRow) -> None:
     owner = FAMILY_OF_TYPE.get(kind)
     if owner is not None and owner != row.family:
         raise BadInput(f"{folder.name} holds a model of the family {owner} ({kind!r}), not {row.name}. Load it under its own name.")
-    if not any(path.suffix in (".safetensors", ".bin", ".pt") for path in folder.rglob("*")):
+    if not any(path.name.endswith(WEIGHTS) for path in folder.rglob("*")):
         raise MissingWeights(f"{folder} holds no weights. Check the path, or run: python -m unimm.models --get {row.name}")
 
 

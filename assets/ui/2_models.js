@@ -2,7 +2,9 @@
 
 const models = { rows: [], chosen: "" };
 
-const modelRow = () => models.rows.find((row) => row.name === models.chosen) ?? models.rows[0];
+/** What runs where nobody chose: the first model here that was taught the task. */
+const usualRow = () => models.rows.find((row) => row.available && row.taught.includes(tasks.chosen)) ?? models.rows[0];
+const modelRow = () => models.rows.find((row) => row.name === models.chosen) ?? usualRow();
 
 async function fetchModels() {
   try {
@@ -13,7 +15,7 @@ async function fetchModels() {
 
 function pickModel(row, focus = false) {
   if (!row.available) return;
-  models.chosen = row.embedded ? "" : row.name;
+  models.chosen = row === usualRow() ? "" : row.name;
   showModels();
   if (focus) $("model-list").querySelector("[aria-checked=true]")?.focus();
 }

@@ -17,6 +17,7 @@ function pickTask(name, byHand = true) {
   if (!(name in DATA.tasks)) return;
   const changed = tasks.chosen !== name;
   tasks.chosen = name;
+  if (changed && !modelRow()?.plain && !modelRow()?.taught.includes(name)) models.chosen = "";
   showTasks();
   if (name === "geometry" && !figure.problem) newFigure();
   if (name === "compose") setWords($("words").value || t("compose.example.1"));

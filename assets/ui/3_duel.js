@@ -78,7 +78,7 @@ async function runSide(side, problem) {
   side.state = "running";
   showDuel();
   try {
-    const model = way.model === undefined ? models.chosen : way.model === models.rows[0]?.name ? "" : way.model;
+    const model = way.model === undefined ? models.chosen : way.model;
     side.job = (await call("start", problem, { ...settings, ...way.settings }, model, way.way ?? "draw")).job;
     await followSide(side);
     if (side.words) notice(told(side.words));

@@ -141,3 +141,14 @@ def test_a_release_without_sizes_of_its_own_is_a_published_row():
     data["pixel_adapter"]["n_embed"] = 77
     with pytest.raises(BadInput, match="width 77"):
         read_release(data)
+
+
+def test_packed_shards_hold_the_same_and_damage_is_named(tmp_path):
+    save_sharded(state(), tmp_path, limit=900)
+    paths = save_sharded(state(), tmp_path, limit=900, packed=True)
+    assert [path.name for path in paths][:1] == ["model-00001-of-00004.safetensors.xz"] and not list(tmp_path.glob("*.safetensors"))
+    back = load_sharded(tmp_path)
+    assert back.keys() == state().keys() and all(torch.equal(back[key], value) for key, value in state().items())
+    paths[0].write_bytes(paths[0].read_bytes()[:-20])
+    with pytest.raises(MissingWeights, match=r"model-00001-of-00004\.safetensors\.xz is damaged"):
+        load_sharded(tmp_path)

@@ -19,7 +19,7 @@ from agents.tasks import maze, scene
 from agents.tasks.compose_words import planned
 from agents.tasks.figure import point_name
 from agents.tasks.maze_words import cell_name
-from agents.teach import name_places
+from agents.teach import as_it_ships, export, name_places
 from agents.teaching import compose as compose_lessons
 from agents.teaching import geometry as geometry_lessons
 from agents.teaching import maze as maze_lessons
@@ -31,8 +31,10 @@ from unimm.star.vq import VQModel
 from unimm.train.data import Batch, Branch, Lesson, Teacher
 from unimm.train.drawing import DrawingTrainer, trains_drawing
 from unimm.train.loop import StagePlan, rate_at, run_stage
+from unimm.train.reading import REACH, cut
 from unimm.train.understanding import UnderstandingTrainer
 from unimm.train.vq import FREE_STEPS, VQDecoderTrainer, VQTrainer, drop_twins, trains_vq_decoder, vq_loss
+from unimm.weights import load_sharded
 
 TEACHER = Teacher(toy_config(), word_tokenizer(vocabulary.words()))
 
@@ -376,3 +378,27 @@ def test_a_scene_is_drawn_as_its_plan_says() -> None:
             assert planned(before, branch.reply) == after
             edits += bool(before.things)
     assert 60 < edits < 180
+
+
+@torch.no_grad()
+def test_where_a_line_cuts_a_cell_is_where_its_points_lie_in_it() -> None:
+    """Against points walked along the line, with lines that run along the squares, through corners, and past the cell."""
+    rng = torch.Generator().manual_seed(3)
+    p, q = (torch.randint(-4, 5, (400, 2), generator=rng) + 0.5 for _ in range(2))
+    meets, ends = cut(p, q)
+    along = torch.linspace(0, 1, 4001)[:, None, None]
+    walked = p + along * (q - p)
+    inside = (walked.abs() <= REACH + 1e-6).all(-1)
+    assert torch.equal(meets, inside.any(0)) and 20 < meets.sum() < 380
+    for number in meets.nonzero()[:, 0].tolist():
+        path = walked[inside[:, number], number]
+        torch.testing.assert_close(ends[number], torch.cat([path[0], path[-1]]), atol=0.005, rtol=0)
+
+
+def test_the_drawing_stages_see_the_frozen_parts_as_they_ship(tmp_path: Path) -> None:
+    star = toy_star()
+    as_it_ships(star)
+    export(star, toy_config(), TEACHER, tmp_path, packed=True)
+    shipped = load_sharded(tmp_path)
+    frozen = {name for name in shipped if is_base(name) or name.startswith("pixel_encoder.")}
+    assert frozen and all(torch.equal(shipped[name].float(), star.state_dict()[name]) for name in frozen)
