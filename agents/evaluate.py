@@ -30,10 +30,9 @@ from agents.run import WHICH, load_model
 from agents.summary import suite_tables, tables
 from agents.tasks import TASKS, Group, Task
 from unimm.errors import BadInput, UnimmError
-from unimm.models import MODELS, PACKED, folder_of
+from unimm.models import MODELS, PACKED, SHIPPED, folder_of
 
 VERSION = 1
-SHIPPED = tuple(row.name for row in MODELS.values() if row.folder is not None)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -113,7 +112,7 @@ def weights_hash(model: str) -> str:
     known, _, given = model.partition("=")
     folder = Path(given) if given else folder_of(known) if known.partition("@")[0] in MODELS else Path(model)
     digest = hashlib.sha256()
-    kinds = ("*.safetensors", "*.safetensors.xz", "*.pt", "*.bin", "config.json", "tokenizer.json")
+    kinds = ("*.safetensors", f"*.safetensors{PACKED}", "*.pt", "*.bin", "config.json", "tokenizer.json")
     files = sorted(path for kind in kinds for path in folder.rglob(kind)) if folder.is_dir() else []
     for path in files:
         digest.update(f"{str(path.relative_to(folder)).removesuffix(PACKED)}\0".encode() + _file_hash(path))

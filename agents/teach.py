@@ -253,13 +253,13 @@ def _own_part(stage: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Ten
     return {name: value for name, value in own.items() if trains_drawing(name)}
 
 
-def export(star: Star, config: StarConfig, teacher: Teacher, folder: Path, draws: bool = True, packed: bool = False) -> None:
-    """Write the model as it ships: safetensors in shards, configuration and tokenizer; without ``draws`` base and VQ alone.
+def export(star: Star, config: StarConfig, teacher: Teacher, folder: Path, packed: bool = False) -> None:
+    """Write the model as it ships: safetensors in shards, configuration and tokenizer.
 
     What belongs to codes that are not in use is left out of it as zeros. ``packed`` makes the files smaller still.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: value for name, value in star.state_dict().items() if draws or is_base(name) or name.startswith("pixel_encoder.")}
+    state = star.state_dict()
     if star.base.lm_head.weight is star.base.model.language_model.embed_tokens.weight:
         del state["base.lm_head.weight"]
     idle = star.pixel_encoder.quantize.embedding.weight.abs().amax(1) > NOWHERE / 2
@@ -310,7 +310,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, help="wall-clock budget of each stage trained now, instead of the recipe's")
     parser.add_argument("--resume", action="store_true", help="go on from the stage's checkpoint in --out")
     parser.add_argument("--begin", type=Path, help="folder of a trained model of this size that the training goes on from")
-    parser.add_argument("--base-only", action="store_true", help="leave what draws out of the finished model, to go on from with --begin")
     parser.add_argument("--packed", action="store_true", help="write the finished model's weights in xz containers")
     parser.add_argument("--size", choices=list(CONFIGS), default="tiny")
     options = parser.parse_args(arguments)
@@ -335,9 +334,8 @@ def main(arguments: list[str] | None = None) -> None:
             name_places(star, teacher)
         plan, trainer = PLANS[stage](course)
         print(json.dumps(run_stage(plan, trainer, options.out, options.resume, recipe["seed"])))
-    export(star, config, teacher, options.out / "model", not options.base_only, options.packed)
-    if not options.base_only:
-        export_decoder(options.out, options.out / "model")
+    export(star, config, teacher, options.out / "model", options.packed)
+    export_decoder(options.out, options.out / "model")
     (options.out / "model" / "training.json").write_text(json.dumps(history(options.out, recipe), indent=1) + "\n")
 
 

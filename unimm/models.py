@@ -157,6 +157,8 @@ MODELS: dict[str, ModelRow] = {row.name: row for row in (
          note="Chat reads, Gen draws; one at a time in memory, or both where they fit"),
 )}  # fmt: skip
 """Every model by name. Sizes, repositories and licences: fact sheets star, bagel, mmada, janus_pro_emu3."""
+SHIPPED = tuple(row.name for row in MODELS.values() if row.folder is not None)
+"""The models that lie in this project."""
 
 FAMILY_OF_TYPE = {
     "STARMultiModalityConfig": "star", "bagel": "bagel", "mmada": "mmada", "multi_modality": "janus", "janus": "janus",
@@ -175,8 +177,7 @@ def find(name: str) -> ModelRow:
 
 def shipped_for(task: str) -> str:
     """The first model that lies in this project and was taught a task; the first of all where none was."""
-    own = [row for row in MODELS.values() if row.folder is not None]
-    return next((row.name for row in own if task in row.capabilities.taught), own[0].name)
+    return next((name for name in SHIPPED if task in MODELS[name].capabilities.taught), SHIPPED[0])
 
 
 def models_folder() -> Path:

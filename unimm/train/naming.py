@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from unimm.star.model import Star
 from unimm.train.data import IGNORED
+
+
+def words_for(named: Tensor, states: Tensor) -> Tensor:
+    """The words [..., cells, n] for what cells hold, by their labels [..., cells] and ``named`` [labels, cells, n]; IGNORED for IGNORED."""
+    words = named.to(states.device)[states.clamp(min=0), torch.arange(states.shape[-1], device=states.device)]
+    return words.masked_fill((states == IGNORED)[..., None], IGNORED)
 
 
 def named_loss(star: Star, shown: Tensor, words: Tensor) -> Tensor | None:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from unimm.analysis.watch import eager_maps
 from unimm.star.model import Star
-from unimm.train.data import ABOUT, IGNORED, Batch
-from unimm.train.naming import named_loss
+from unimm.train.data import ABOUT, Batch
+from unimm.train.naming import named_loss, words_for
 
 READS, READ_BY, CUT_BY = slice(1, 3), 1, 2
 """Layers of the stack whose first ABOUT heads are taught to look at the words for a cell, a word a head; the layer after which the cell
@@ -132,7 +132,4 @@ class Reader(nn.Module):
         if self.named is None or changed.shape[1] != self.named.shape[1]:
             return None
         rows = torch.arange(len(changed), device=changed.device)
-        wanted = batch.states[rows, batch.targets][changed]
-        places = torch.arange(changed.shape[1], device=changed.device).expand_as(changed)[changed]
-        words = self.named.to(changed.device)[wanted.clamp(min=0), places]
-        return words.masked_fill((wanted < 0)[:, None], IGNORED)
+        return words_for(self.named, batch.states[rows, batch.targets])[changed]

@@ -12,7 +12,7 @@ from unimm.star.layout import SEEN
 from unimm.star.model import Star, pictures_to_pixels
 from unimm.train.alignment import Alignment, aligned
 from unimm.train.data import IGNORED, Batch, branch_mask
-from unimm.train.naming import named_loss
+from unimm.train.naming import named_loss, words_for
 
 STATES = 256
 """Kinds of cell that the training-only head tells apart, at most."""
@@ -80,9 +80,8 @@ class UnderstandingTrainer(nn.Module):
         if self.named is None or states.shape[2] != self.named.shape[1]:
             return None
         known = states != IGNORED
-        places = torch.arange(states.shape[2], device=states.device).expand_as(states)
-        words = self.named.to(states.device)[states[known], places[known]]
-        return named_loss(self.star, rearrange(tokens, "b (k l) d -> b k l d", l=states.shape[2])[known], words)
+        shown = rearrange(tokens, "b (k l) d -> b k l d", l=states.shape[2])[known]
+        return named_loss(self.star, shown, words_for(self.named, states)[known])
 
     def _faults(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Cross entropy of "this cell is wrong" where a picture is judged against the one before it."""
