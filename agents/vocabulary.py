@@ -32,6 +32,7 @@ _CHINESE = """迷宫 下一步 判断 描述 路线 答案 正确 错误 死路 
 _MORE = """ask away beneath box boxes clear direct disc discs exchange extra huge i larger little plus pluses shapes take thing things
 tiny violet want elsewhere asked six-sided 六边形 到 所有
 angles areas bases chords cuts diagonals distance equally far goes halves heights its kite makes midpoints nearer product scale"""
+_LATER = "drawn straight slanted"
 
 
 def words() -> list[str]:
@@ -41,4 +42,4 @@ def words() -> list[str]:
     task = [word for text in (*maze.FAULTS.values(), *maze.INSTRUCTIONS.values()) for word in text.split()]
     first = [word for text in (_MAZE, " ".join(task), _FIGURES, _SCENES, _GENERAL, _CHINESE) for word in text.split()]
     large = [str(number) for number in range(190, 361, 10)]
-    return [*first, *cells, *numbers, *_MORE.split(), *large, "drawn"]
+    return [*first, *cells, *numbers, *_MORE.split(), *large, *_LATER.split()]

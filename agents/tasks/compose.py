@@ -188,7 +188,7 @@ def check(problem: Problem, before: Image, after: Image) -> Check:
     changed = tuple((2 * r + dr, 2 * c + dc) for r, c in differences(old.scene, new.scene) for dr in (0, 1) for dc in (0, 1))
     verdict = _verdict(problem, new)
     right = None if verdict.ok else mend(FIRST, problem.ask, problem.scene, new.scene)
-    words = verdict_words(verdict, new.scene, right, compared(problem.ask, problem.scene))
+    words = verdict_words(verdict, new.scene, right, compared(problem.ask, problem.scene), problem.ask)
     return Check(verdict.ok, verdict.fault, verdict.where, words, changed, verdict.checks)
 
 
@@ -251,5 +251,5 @@ def gold_document(problem: Problem, mistakes: float = 0.25) -> Document:
     repaired = mend(FIRST, problem.ask, problem.scene, wrong) or right
     verdict = judged(problem.ask, problem.scene, wrong)
     document = document.assistant(plan, render(wrong)).user(Text(words["judge"]))
-    said = verdict_words(verdict, wrong, repaired, compared(problem.ask, problem.scene))
+    said = verdict_words(verdict, wrong, repaired, compared(problem.ask, problem.scene), problem.ask)
     return document.assistant(Text(said), render(repaired))

@@ -48,14 +48,46 @@ def plan_words(before: Scene, after: Scene, ask: Ask | None = None) -> str:
 def think_words(before: Scene, after: Scene | None, ask: Ask | None = None) -> str:
     """The thought before a picture: what is there already, then the plan; None for ``after`` says that nothing is left to draw.
 
-    Before the plan of an edit stands what it is about: to find that is one thing, to change it another.
+    Before the plan of an edit stands what it is about, looked for thing by thing: to find that is one thing, to change it another.
     """
     seen = f"see : {things_words(before)} . " if before.things else ""
     if after is None:
         return seen + DONE
     meant = [thing.words for thing in before.things if after.at(thing.slot) != thing]
-    found = f"find : {' , '.join(meant)} . " if meant and isinstance(ask, Edit) else ""
+    found = f"{look_words(ask, before)}find : {' , '.join(meant)} . " if meant and isinstance(ask, Edit) else look_words(ask, before)
     return f"{seen}{found}{plan_words(before, after, ask)}"
+
+
+def look_words(ask: Ask | None, scene: Scene, after: Scene | None = None) -> str:
+    """What each thing is to a request or an edit, one by one, so that whatever hangs on it is read and not searched for.
+
+    To a request it is of its first, second, third or last group, "not" to be there, or "none" of what was asked for. An edit is about
+    it or not, or it is the other thing that the edit names; with ``after`` stands behind that what became of it, and what is new.
+    """
+    if ask is None or not (scene.things or (after and after.things)):
+        return ""
+    if isinstance(ask, Request):
+        words = [f"{cell_name(thing.slot)} {_standing(ask, thing)}" for thing in scene.things]
+    else:
+        slots = sorted({thing.slot for one in (scene, after or scene) for thing in one.things})
+        words = [f"{cell_name(slot)} {_role(ask, scene.at(slot), after.at(slot) if after else scene.at(slot), after)}" for slot in slots]
+    return f"look : {' , '.join(words)} . "
+
+
+_ORDINALS = ("first", "second", "third", "last")
+
+
+def _standing(request: Request, thing: Thing) -> str:
+    if not request.allows(thing):
+        return "not"
+    return next((_ORDINALS[min(index, 3)] for index in range(len(request.groups)) if request.fits(index, thing)), "none")
+
+
+def _role(edit: Edit, was: Thing | None, now: Thing | None, after: Scene | None) -> str:
+    if was is None:
+        return "new"
+    role = "yes" if edit.kind.fits(was) else "other" if edit.other is not None and edit.other.fits(was) else "no"
+    return role if after is None else f"{role} {'same' if now == was else 'gone' if now is None else 'changed'}"
 
 
 def planned(before: Scene, text: str) -> Scene | None:
@@ -83,10 +115,15 @@ def done(thought: str) -> bool:
     return re.search(r"\bdone\b", thought) is not None
 
 
-def verdict_words(verdict: Verdict, seen: Scene | None = None, repaired: Scene | None = None, was: Scene | None = None) -> str:
-    """The verdict as the model gives it: what there ``was`` where something is changed, what it sees, clause by clause what holds
-    (where the things are that it counts, and how many), the verdict, and the plan of the repair."""
+def verdict_words(
+    verdict: Verdict, seen: Scene | None = None, repaired: Scene | None = None, was: Scene | None = None, ask: Ask | None = None
+) -> str:
+    """The verdict as the model gives it: what there ``was`` where something is changed, what it sees, what each thing is to what was
+    asked (``look_words``), clause by clause what holds (where the things are that it counts, and how many), the verdict, and the plan
+    of the repair."""
     words = [f"{name} : {things_words(scene)} ." for name, scene in (("was", was), ("see", seen)) if scene is not None]
+    if seen is not None and (look := look_words(ask, was, seen) if was is not None else look_words(ask, seen)):
+        words.append(look.strip())
     slots = verdict.found or ((),) * len(verdict.checks)
     checks = (" ".join((*map(cell_name, where), answer)) for where, answer in zip(slots, verdict.checks, strict=True))
     words += [f"check : {' , '.join(checks)} ."] if verdict.checks else []

@@ -6,6 +6,7 @@ Every kind is two functions: ``.._shape`` gives the points of a random figure, t
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 from agents.tasks.figure import Point
 from agents.tasks.geometry_figures import Points, Sketch
@@ -14,6 +15,29 @@ from agents.tasks.geometry_phrases import FLAT, QUADRILATERAL, TRIANGLE, around,
 
 Shape = dict[str, Point] | None
 _LEAST_HEIGHT = 2
+
+
+def _searched(points: Points, pairs: Iterable[str], wanted: int = 1, measured: bool = False) -> str:
+    """The pairs of points one by one, each straight (along the squares) or slanted, until the straight ones that are wanted are found.
+
+    A look for what is straight is then one comparison at a time. ``measured`` tells how long the straight ones are.
+    """
+    told = []
+    for p, q in pairs:
+        straight = along_squares(points[p], points[q])
+        how = f"straight {length(points[p], points[q])}" if straight and measured else "straight" if straight else "slanted"
+        told.append(f"{p}@ {q}@ {how}")
+        wanted -= straight
+        if not wanted:
+            break
+    return " , ".join(told)
+
+
+def _sides(ring: str, without: str = "") -> list[str]:
+    """The sides of a polygon in turn, of those corners named in a ``ring``, but none that ends ``without``."""
+    corners = ring.split()
+    sides = [one + other for one, other in zip(corners, corners[1:] + corners[:1], strict=True)]
+    return [side for side in sides if not without or without not in side]
 
 
 def leaning_shape(rng: random.Random) -> Shape:
@@ -36,7 +60,7 @@ def _altitude(points: Points) -> tuple[int, int, dict[str, Point]] | str:
     return length(b, c), length(a, at), {**points, "P": at}
 
 
-_ALTITUDE = "altitude from A@ to B@ C@ is the height"
+_HEIGHT = "altitude from {}@ is the height"
 
 
 def triangle_area(points: Points, rng: random.Random) -> Sketch | str:
@@ -45,9 +69,11 @@ def triangle_area(points: Points, rng: random.Random) -> Sketch | str:
     base, height, points = drawn
     if base * height % 2:
         return "The area would be no whole number; move A by one square nearer to B C, or further away."
+    ring = shuffled(rng, "ABC")
+    why = f"{_searched(points, _sides(ring))} , {_HEIGHT.format('A')}"
     return Sketch(
-        points, TRIANGLE, ask(rng, f"area of triangle {shuffled(rng, 'ABC')}"), (("P", f"{_ALTITUDE} , first its foot"), ("AP", _ALTITUDE)),
-        str(base * height // 2), f"height A@ P@ {height} , base B@ C@ {base} , half of {base * height}", ("area", "ABC"),
+        points, TRIANGLE, ask(rng, f"area of triangle {ring}"), (("P", f"{why} , first its foot"), ("AP", why)), str(base * height // 2),
+        f"{_searched(points, _sides(ring), measured=True)} , height A@ P@ {height} , half of {base * height}", ("area", "ABC"),
     )  # fmt: skip
 
 
@@ -92,12 +118,13 @@ def parallelogram_area(points: Points, rng: random.Random) -> Sketch | str:
     if isinstance(drawn := _height(points, top), str):
         return drawn
     base, (height, points) = length(c, d), drawn
-    why = f"altitude from {top}@ to D@ C@ is the height"
+    ring = around(rng)
+    opposite = _sides(ring, top)
+    why = f"{_searched(points, opposite)} , {_HEIGHT.format(top)}"
     return Sketch(
-        points, QUADRILATERAL, ask(rng, f"area of parallelogram {around(rng)}", f"draw the height from {top} . "),
+        points, QUADRILATERAL, ask(rng, f"area of parallelogram {ring}", f"draw the height from {top} . "),
         (("P", f"{why} , first its foot"), (top + "P", why)), str(base * height),
-        f"height {top}@ P@ {height} , base D@ C@ {base} , {base} * {height}",
-        ("area", "ABCD"),
+        f"{_searched(points, opposite, measured=True)} , height {top}@ P@ {height} , {base} * {height}", ("area", "ABCD"),
     )  # fmt: skip
 
 
@@ -112,6 +139,8 @@ def trapezoid_area(points: Points, rng: random.Random) -> Sketch | str:
         return "The bases A B and C D must both lie along the squares, side by side; move one of their ends."
     if not convex((a, b, c, d)):
         return "The sides A D and B C cross, or the figure is flat; move A or B."
+    if along_squares(a, d) or along_squares(b, c):
+        return "A side between the bases is a height already, so no altitude is needed; move A or B along their side."
     short, wide = length(a, b), length(d, c)
     if short == wide:
         return "The bases A B and C D are equally long, so this is a parallelogram; move A or B."
@@ -121,14 +150,14 @@ def trapezoid_area(points: Points, rng: random.Random) -> Sketch | str:
     height, points = drawn
     if (short + wide) * height % 2:
         return "The area would be no whole number; make one of the bases longer or shorter by one square."
-    why = f"altitude from {top}@ to D@ C@ is the height"
+    ring = around(rng)
+    why, sides = f"{_searched(points, _sides(ring, top))} , {_HEIGHT.format(top)}", _sides(ring)
+    first, second = (short, wide) if next(set(side) for side in sides if set(side) in ({*"AB"}, {*"CD"})) == {*"AB"} else (wide, short)
     return Sketch(
-        points, QUADRILATERAL, ask(rng, f"area of trapezoid {around(rng)}", f"draw the height from {top} . "),
+        points, QUADRILATERAL, ask(rng, f"area of trapezoid {ring}", f"draw the height from {top} . "),
         (("P", f"{why} , first its foot"), (top + "P", why)), str((short + wide) * height // 2),
-        tuple(
-            f"height {top}@ P@ {height} , bases {one} and {other} , {one.split()[-1]} + {other.split()[-1]} = {short + wide} , "
-            f"half of {(short + wide) * height}" for one, other in _both(f"A@ B@ {short}", f"D@ C@ {wide}")
-        ), ("area", "ABCD"),
+        f"{_searched(points, sides, 2, measured=True)} , {first} + {second} = {short + wide} , height {top}@ P@ {height} , "
+        f"half of {(short + wide) * height}", ("area", "ABCD"),
     )  # fmt: skip
 
 
@@ -153,12 +182,16 @@ def quadrilateral_area(points: Points, rng: random.Random) -> Sketch | str:
         return "Diagonal A C must lie along the squares, level or upright; move A or C."
     if not convex((a, b, c, d)):
         return "One corner points inwards, or sides cross; put B and D on either side of A C."
+    if along_squares(b, d):
+        return "Both diagonals lie along the squares, as in a kite; move B or D so that only A C does."
     whole, above, below = length(a, c), length(b, foot(b, a, c)), length(d, foot(d, a, c))
     if whole * (above + below) % 2:
         return "The area would be no whole number; move B or D by one square nearer to A C, or further away."
+    ring = around(rng)
+    one, two, three, four = ring.split()
+    why = f"{_searched(points, (one + three, two + four))} , this diagonal cuts it into two triangles"
     return Sketch(
-        dict(points), QUADRILATERAL, ask(rng, f"area of quadrilateral {around(rng)}"),
-        (("AC", "diagonal A@ C@ cuts it into two triangles"),), str(whole * (above + below) // 2),
+        dict(points), QUADRILATERAL, ask(rng, f"area of quadrilateral {ring}"), (("AC", why),), str(whole * (above + below) // 2),
         tuple(
             f"diagonal A@ to C@ {whole} , heights {one} and {other} , {one.split()[-1]} + {other.split()[-1]} = {above + below} , "
             f"half of {whole * (above + below)}" for one, other in _both(f"B@ {above}", f"D@ {below}")
@@ -210,14 +243,11 @@ def rectangle_half(points: Points, rng: random.Random) -> Sketch | str:
     width, height = length(a, b), length(a, d)
     if width * height % 2 or width * height < 4:
         return "Half of the area would be no whole number; make one side longer or shorter by one square."
-    part, sides = rng.choice(("A B C", "C D A", "C B A", "A D C")), (("AB", width), ("BC", height), ("CD", width), ("DA", height))
+    part, (less, more) = rng.choice(("A B C", "C D A", "C B A", "A D C")), sorted((width, height))
     return Sketch(
         dict(points), QUADRILATERAL, ask(rng, f"area of triangle {part}", f"{around(rng)} is a rectangle . "),
         (("AC", "diagonal A@ C@ makes two equal triangles"),), str(width * height // 2),
-        tuple(
-            f"rectangle {one} , {other} , half of {width * height}" for corner in "ABCD"
-            for one, other in _both(*(f"{side[0]}@ {side[1]}@ {size}" for side, size in sides if corner in side))
-        ), ("area", part.replace(" ", "")),
+        f"diagonal A@ to C@ , {less} * {more} = {width * height} , half of {width * height}", ("area", part.replace(" ", "")),
     )  # fmt: skip
 
 

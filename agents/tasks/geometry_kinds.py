@@ -182,7 +182,7 @@ def perpendicular_bisector(points: Points, rng: random.Random) -> Sketch | str:
     why = "perpendicular bisector of A@ B@ is equally far from the ends"
     steps = (("M", f"{why} , first the midpoint"), ("MQ", "perpendicular to A@ B@ through the midpoint as far as C@"))
     equal, side = squared(a, c) == squared(b, c), "A" if squared(a, c) < squared(b, c) else "B"
-    reason = f"M@ Q@ , C@ , C is on the {'perpendicular bisector' if equal else f'side of {side}@'}"
+    reason = f"A@ B@ , M@ Q@ , C@ is on the {'perpendicular bisector' if equal else f'side of {side}@'}"
     drawn = {**points, "M": middle, "Q": end}
     p, q = rng.sample("AB", 2)
     if rng.random() < 0.5:

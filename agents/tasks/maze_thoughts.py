@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from agents.tasks.maze_rules import GREY, MOVES, WALL, Board, step
-from agents.tasks.maze_words import cell_name
+from agents.tasks.maze_words import cell_name, move_words
 
 
 def free_thought(rng: random.Random, board: Board) -> tuple[str, Board] | None:
@@ -32,4 +32,4 @@ def _any_step(rng: random.Random, board: Board) -> tuple[str, Board] | None:
     if not moves:
         return None
     move = rng.choice(moves)
-    return f"no dead ends . agent at {cell_name(board.agent)} . go {move} .", step(board, move)
+    return move_words(board.agent, move), step(board, move)

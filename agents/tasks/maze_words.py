@@ -54,7 +54,13 @@ def think_words(board: Board) -> str:
     moves = route(board)
     if not moves or board.agent is None:
         return "no route . done ."
-    return f"no dead ends . agent at {cell_name(board.agent)} . go {moves[0]} ."
+    return move_words(board.agent, moves[0])
+
+
+def move_words(agent: Cell, move: str) -> str:
+    """The thought that decides on a move; it names where this leads, so that the drawing need not work it out."""
+    (r, c), (dr, dc) = agent, MOVES[move]
+    return f"no dead ends . agent at {cell_name(agent)} . go {move} to {cell_name((r + dr, c + dc))} ."
 
 
 def done(thought: str) -> bool:

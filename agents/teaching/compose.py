@@ -52,7 +52,7 @@ def _faults(right: Scene | None, after: Scene) -> np.ndarray:
 def _verdict(ask: Ask, before: Scene, after: Scene) -> tuple[Verdict, Scene | None, str]:
     verdict = judged(ask, before, after)
     right = after if verdict.ok else mend(FIRST, ask, before, after)
-    return verdict, right, verdict_words(verdict, after, right, compared(ask, before))
+    return verdict, right, verdict_words(verdict, after, right, compared(ask, before), ask)
 
 
 def _question(rng: random.Random, scene: Scene) -> tuple[str, str]:
@@ -67,6 +67,8 @@ def _question(rng: random.Random, scene: Scene) -> tuple[str, str]:
     return asked("ask", f"what is at {cell_name(thing.slot)} ?"), f"{thing.colour} {thing.shape} {thing.size} ."
 
 
+EDITS = 0.2
+"""Share of the lessons that are about an edit in any case: an edit has more to find out than a request."""
 PLANNED = 0.5
 """Share of the pictures that are as a plan would have them; the others are as asked in any way."""
 
@@ -74,7 +76,7 @@ PLANNED = 0.5
 def _asked(rng: random.Random, split: str) -> tuple[Ask, Scene, Scene]:
     """What is asked for, the scene before and a right one after it."""
     while True:
-        ask, before = random_ask(rng, split)
+        ask, before = random_ask(rng, split, "edit" if rng.random() < EDITS else None)
         if (after := solved(FIRST if rng.random() < PLANNED else rng, ask, before)) is not None:
             return ask, before, after
 

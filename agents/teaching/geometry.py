@@ -36,8 +36,8 @@ ANSWERED = 0.5
 
 HARDER, PRACTISED = (
     "perpendicular_bisector", "quadrilateral_angle", "parallel_angle", "triangle_area", "parallelogram_area", "trapezoid_area",
-    "quadrilateral_area", "rectangle_half", "bisector_length", "kite_area", "midline",
-), 0.6  # fmt: skip
+    "quadrilateral_area", "rectangle_half", "bisector_length",
+), 0.75  # fmt: skip
 """Kinds of question whose reasons need more steps than a look-up, and the share of the problems in words that are of these."""
 
 

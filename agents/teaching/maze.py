@@ -143,14 +143,11 @@ def drawing(rng: random.Random, split: str, editing: bool) -> Lesson:
 
 
 def _about(source: maze.Board, target: maze.Board, words: str) -> tuple[tuple[int, str, tuple[float, float]], ...]:
-    """(token, word, way) for the cells that change: what the words name, or, in a move, where the agent is and the way it goes."""
+    """(token, word, way) for the cells that change: what the words name, or, in a move, where the agent is and where it goes."""
     said, size, at = words.split(), maze.canvas_cells(source.n), maze.board_offset(source.n)
     changed = [(r, c) for r in range(source.n) for c in range(source.n) if source.cells[r][c] != target.cells[r][c]]
-    move = next((word for word in said if word in maze.MOVES), None)
-    if move and source.agent and target.agent and maze.cell_name(source.agent) in said:
-        goals = ((maze.cell_name(source.agent), source.agent), (move, target.agent))
-    else:
-        goals = ()
+    ends = [(maze.cell_name(cell), cell) for cell in (source.agent, target.agent) if cell]
+    goals = ends if "go" in said and len(ends) == 2 and all(name in said for name, _ in ends) else ()
     found = []
     for r, c in changed:
         own = ((name, (r, c)),) if (name := maze.cell_name((r, c))) in said else ()

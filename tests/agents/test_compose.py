@@ -19,6 +19,7 @@ from agents.tasks.compose_words import (
     INSTRUCTIONS,
     describe_words,
     done,
+    look_words,
     parse_things,
     parse_verdict,
     plan_words,
@@ -267,6 +268,19 @@ def test_plans_verdicts_and_descriptions_are_read_again_and_taught() -> None:
         texts = (plan, said, fine, describe_words(wrong), phrase(rng, ask, 0.0), phrase(rng, ask, 1.0))
         assert not {word for text in texts for word in text.split()} - known
     assert done(DONE) and not {word for text in (DONE, *INSTRUCTIONS.values()) for word in text.split()} - known
+
+
+def test_each_thing_is_told_what_it_is_to_a_request_or_an_edit() -> None:
+    groups = (Group(1, Kind("circle", "red")), Group(2, Kind("square")))
+    scene = Scene.of([Thing((0, 0), "square", "red", "small"), RED, Thing((3, 3), "star", "black", "large")])
+    assert look_words(Request(groups, absent=(Kind(colour="black"),)), scene) == "look : a1 second , a2 first , d4 not . "
+    assert look_words(Request(groups), scene) == "look : a1 second , a2 first , d4 none . "
+    swap = Edit("swap", KIND, other=Kind("cross"))
+    assert look_words(swap, START) == "look : b1 yes , a2 no , d3 no , c4 other . "
+    after = START.without(STAR.slot).put(replace(CROSS, colour="blue"), Thing((0, 0), "star", "green", "small"))
+    told = look_words(swap, START, after)
+    assert told.startswith("look : a1 new , b1 yes gone , ") and "c4 other changed" in told and f"{cell_name(RED.slot)} no same" in told
+    assert look_words(None, scene) == "" and look_words(Request(groups), BLANK) == ""
 
 
 def test_two_things_in_one_slot_are_no_scene() -> None:

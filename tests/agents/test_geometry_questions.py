@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -206,8 +207,23 @@ def test_given_numbers_and_letters_are_in_the_words():
         assert set(question.uses) <= {letter for letter, _ in question.figure.points}
         for given in question.given:
             assert str(given.value) in tokens
-        assert len(question.reason.split()) <= 32
+        assert len(question.reason.split()) <= 48
         assert ("not to scale" in question.words) == (not question.to_scale)
+
+
+def test_the_search_for_what_is_straight_tells_the_truth_about_every_pair_and_ends_with_what_it_finds():
+    told = re.compile(r"([A-H]) ([a-g][1-7]) ([A-H]) ([a-g][1-7]) (slanted|straight)(?: (\d+))?")
+    for kind in ("triangle_area", "parallelogram_area", "trapezoid_area", "quadrilateral_area"):
+        for question in questions("train", kind, 25):
+            for text in (*(step.why for step in question.steps), question.reason):
+                pairs = told.findall(text)
+                for p, at_p, q, at_q, how, long in pairs:
+                    a, b = question.figure.at[p], question.figure.at[q]
+                    assert (point_name(a), point_name(b)) == (at_p, at_q)
+                    assert (how == "straight") == (0 in (a[0] - b[0], a[1] - b[1]))
+                    assert not long or int(long) == abs(a[0] - b[0]) + abs(a[1] - b[1])
+                assert not pairs or pairs[-1][4] == "straight"
+            assert told.search(question.steps[0].why), question.steps[0].why
 
 
 # --- steps

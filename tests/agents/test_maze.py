@@ -489,7 +489,7 @@ def test_a_damaged_problem_is_refused(data):
 
 def test_words_are_exactly_these():
     assert maze.think_words(GREYING) == "dead ends : d1 . grey them ."
-    assert maze.think_words(WALKING) == "no dead ends . agent at b1 . go right ."
+    assert maze.think_words(WALKING) == "no dead ends . agent at b1 . go right to c1 ."
     assert maze.think_words(board("++.#", "#x+@", "####", "####")) == "agent at the goal . done ."
     assert maze.verdict_words(Verdict(True)) == "correct ."
     assert maze.verdict_words(Verdict(False, "dead_end_missed", (3, 2))) == "wrong . dead end missed at c4 ."
