@@ -147,7 +147,7 @@ def free_thought(rng: random.Random, question: Question, sheet: Sheet) -> tuple[
             return thought_words(sheet, step), after
 
 
-SLANTED = 0.6
+SLANTED = 0.2
 """Share of the free lines across the squares' corners that are drawn again: of the lines that help, most run along squares or diagonals."""
 
 

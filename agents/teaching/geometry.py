@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from einops import reduce
+from einops import rearrange, reduce
 
 from agents.tasks import geometry_words as words
 from agents.tasks.figure import SIDE, Point, Sheet, point_name
@@ -24,12 +24,15 @@ VERTEX_LETTERS = "ABCDEFGHO"
 """A vertex is labelled by its letter's place in this, from 1; with a drawn line that ends there by 20 more, with a mark by 40 more."""
 STATES = 80
 """Labels of a token are below this."""
-FREE_THOUGHTS = 0.4
+FREE_THOUGHTS = 0.5
 """Share of the drawing lessons whose thought is not the right one: the drawing has to go by the thought."""
 UNSEEN = 0.7
 """Share of the lessons on editing that show the base no picture: thought and source tokens hold all that the stack needs."""
 REVISIONS = 0.27
 """Share of the editing lessons that put a wrong picture right after its verdict."""
+
+IN_PIECES = 0.5
+"""Share of these in which the wrong picture shows pieces of lines."""
 
 ANSWERED = 0.5
 """Share of the problems in words that surely come after the last line: sums and products need more practice than a picture gives."""
@@ -166,12 +169,7 @@ def drawing(rng: random.Random, split: str = "train", editing: bool = True) -> L
     at = rng.randrange(len(sheets) - 1)
     before, after = sheets[at], sheets[at + 1]
     if editing and rng.random() < REVISIONS:
-        wrong = corrupt(rng, before, after)
-        branch = replace(_judging(question, 2, before, after, wrong), draws=True, source=2, target=1)
-        pictures = np.stack([canvas(sheet) for sheet in (before, after, wrong)])
-        due = wrong_tokens(*pictures[:2]) & wrong_tokens(*pictures[1:])  # what the thought says; the rest is as it was before
-        shown = np.stack([states(sheet) for sheet in (before, after, wrong)])
-        return Lesson(pictures, (0,), (branch,), shown, about=_about(due, next_step(question, before)))
+        return _revision(rng, question, before, after)
     thought = words.think_words(question, before)
     if rng.random() < FREE_THOUGHTS:
         thought, after = words.free_thought(rng, question, before)
@@ -180,6 +178,31 @@ def drawing(rng: random.Random, split: str = "train", editing: bool = True) -> L
     about = _about(wrong_tokens(*pictures), words.parse_step(thought))
     shown = np.stack([states(sheet) for sheet in (before, after)])
     return Lesson(pictures, () if editing and rng.random() < UNSEEN else (0,), (branch,), shown, about=about)
+
+
+def _revision(rng: random.Random, question: Question, before: Sheet, after: Sheet) -> Lesson:
+    """A wrong picture put right: one with a mistake, or one on which what was to be drawn came out in pieces."""
+    wrong = corrupt(rng, before, after)
+    judging = _judging(question, 2, before, after, wrong)
+    pictures = np.stack([canvas(sheet) for sheet in (before, after, wrong)])
+    shown = np.stack([states(sheet) for sheet in (before, after, wrong)])
+    if rng.random() < IN_PIECES:
+        pieces = _pieces(rng, *pictures)
+        if (pieces != pictures[1]).any():
+            pictures[2], shown[2] = pieces, IGNORED
+            unread = words.judged_words(next_step(question, before), before, None, judge(before, after, None))
+            judging = replace(judging, reply=unread)
+    branch = replace(judging, draws=True, source=2, target=1)
+    due = wrong_tokens(*pictures[:2]) & wrong_tokens(*pictures[1:])  # what the thought says; the rest is as it was before
+    return Lesson(pictures, (0,), (branch,), shown, about=_about(due, next_step(question, before)))
+
+
+def _pieces(rng: random.Random, before: np.ndarray, right: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """The picture before, with tokens here and there as the right one and as a wrong one have them: what a drawing that fails is like."""
+    tokens = np.stack([rearrange(picture, "(r y) (c x) rgb -> (r c) y x rgb", r=SIDE, c=SIDE) for picture in (before, right, wrong)])
+    share = rng.random()
+    taken = [rng.choices((0, 1, 2), (1 - share, 1 + share, 0.5))[0] for _ in range(SIDE * SIDE)]
+    return rearrange(tokens[taken, range(SIDE * SIDE)], "(r c) y x rgb -> (r y) (c x) rgb", r=SIDE)
 
 
 def _about(tokens: np.ndarray, step: Step | None) -> tuple[tuple[int, str, tuple[float, float]], ...]:

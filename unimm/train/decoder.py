@@ -26,6 +26,8 @@ CONTRAST = 0.06
 NOISIEST, SPREAD = -0.4, 1.2
 """Mean and deviation of the logit of the times trained at; a share ``FROM_NOISE`` begins at time 0, as every drawing does."""
 FROM_NOISE = 0.2
+MISTAKEN, NEAREST = 0.15, 6
+"""Share of the drawn codes that are others in training, and from how many of the nearest ones these are."""
 LEAST_LEVEL = 0.2
 """Velocities near the end would outweigh everything; below this noise level errors count as if at it."""
 
@@ -93,9 +95,21 @@ class DecoderTrainer(nn.Module):
             sources, targets = pictures_to_pixels(pairs.sources), pictures_to_pixels(pairs.targets)
             ids, source_ids = (self.vq.encode(F.avg_pool2d(pixels, self.config.scale)) for pixels in (targets, sources))
             columns = targets.shape[3] // (self.config.vq.factor * self.config.scale)
-            draft = draft_of(self.vq, ids, columns, sources, ids == source_ids, self.config.scale)
+            kept = ids == source_ids
+            draft = draft_of(self.vq, self._mistaken(ids, kept), columns, sources, kept, self.config.scale)
         there = pairs.edits[:, None, None, None].float()
         return Draft(draft.codes, draft.drawn, draft.source * there, draft.kept * there), targets
+
+    def _mistaken(self, ids: Tensor, kept: Tensor) -> Tensor:
+        """In training, a share MISTAKEN of the drawn codes [B, cells] replaced by near ones: what draws takes such for the right ones now
+        and then, and what stands around them, and in the source, tells."""
+        swap = (torch.rand(ids.shape, device=ids.device) < MISTAKEN * self.training) & ~kept
+        if not swap.any():
+            return ids
+        table = self.vq.quantize.embedding.weight.float()
+        near = torch.cdist(table[ids[swap]], table).topk(NEAREST + 1, largest=False).indices
+        choice = torch.randint(0, NEAREST + 1, (len(near), 1), device=ids.device)
+        return ids.masked_scatter(swap, near.gather(1, choice)[:, 0])
 
     def forward(self, pairs: Pairs) -> tuple[Tensor, dict[str, float]]:
         """Mean square error of the velocity, over what is drawn; squares of one colour count little."""
