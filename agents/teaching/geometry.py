@@ -17,6 +17,7 @@ from agents.tasks.geometry_questions import generate
 from agents.tasks.geometry_rules import judge
 from agents.tasks.geometry_steps import Question, Step, apply, next_step
 from agents.tasks.maze_words import cell_name
+from agents.teaching.geometry_drills import drill
 from unimm.train.data import IGNORED, Branch, Lesson
 
 MARKED, MARKED_END, LINE_END, ON_LINE, ON_SIDE, ON_CIRCLE = range(10, 16)
@@ -34,6 +35,8 @@ REVISIONS = 0.27
 IN_PIECES = 0.5
 """Share of these in which the wrong picture shows pieces of lines."""
 
+DRILLS = 0.35
+"""Share of the lessons in words that are drills."""
 ANSWERED = 0.5
 """Share of the problems in words that surely come after the last line: sums and products need more practice than a picture gives."""
 
@@ -142,7 +145,9 @@ def _finished(rng: random.Random, question: Question) -> Lesson:
 
 
 def reasoning(rng: random.Random, split: str = "train") -> Branch:
-    """A thought or an answer as words alone: from the reading of a sheet that would be seen."""
+    """A thought or an answer as words alone, from the reading of a sheet that would be seen; or what both are made of, by itself."""
+    if rng.random() < DRILLS:
+        return drill(rng)
     question = generate(split, rng, rng.choice(HARDER) if rng.random() < PRACTISED else None)
     sheet = question.sheets[-1] if rng.random() < ANSWERED else rng.choice(question.sheets)
     if sheet == question.sheets[-1] and rng.random() < 0.9:

@@ -223,3 +223,14 @@ def test_parts_hold_what_changes() -> None:
         assert batch.edits.all() and batch.targets.shape[1] % 32 == batch.targets.shape[2] % 32 == 0
         changed = (batch.sources != batch.targets).flatten(1).any(1)
         assert changed.float().mean() >= 0.9  # a thing may be replaced by the same one
+
+
+def test_in_training_some_drawn_codes_are_taken_for_near_ones_and_kept_ones_never() -> None:
+    torch.manual_seed(0)
+    trainer = DecoderTrainer(toy_star().pixel_encoder, CONFIG)
+    ids = torch.randint(0, len(trainer.vq.quantize.embedding.weight), (4, 64))
+    kept = torch.rand(ids.shape) < 0.5
+    changed = torch.stack([trainer._mistaken(ids, kept) != ids for _ in range(30)])
+    assert not changed[:, kept].any()
+    assert 0.03 < changed[:, ~kept].float().mean() < 0.16
+    assert torch.equal(trainer.eval()._mistaken(ids, kept), ids)

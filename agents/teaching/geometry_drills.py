@@ -1,0 +1,68 @@
+"""Small change of geometry, as words alone: pairs of points compared and halved, and sums. Answers are made of little else."""
+
+from __future__ import annotations
+
+import random
+from itertools import combinations
+
+from agents.tasks.figure import SIDE, Point, point_name
+from agents.tasks.geometry_lattice import along_squares, length, midpoint
+from unimm.train.data import Branch
+
+LETTERS = "ABCDEFGH"
+
+
+def drill(rng: random.Random) -> Branch:
+    """Points with all that each two of them have in common, or sums as they come in answers."""
+    return _pairs(rng) if rng.random() < 0.5 else _sums(rng)
+
+
+def _pairs(rng: random.Random) -> Branch:
+    points = dict(zip(sorted(rng.sample(LETTERS, 4)), _places(rng, 4), strict=True))
+    seen = " ".join(f"{letter} {point_name(point)} ." for letter, point in points.items())
+    told = []
+    for (one, p), (two, q) in combinations(points.items(), 2):
+        how = f"straight {length(p, q)}" if along_squares(p, q) else "slanted"
+        middle = midpoint(p, q)
+        told.append(f"{one} {point_name(p)} {two} {point_name(q)} {how}" + (f" midpoint {point_name(middle)}" if middle else ""))
+    return Branch("geometry find : sides", f"{' , '.join(told)} .", alone=True, told=seen)
+
+
+def _places(rng: random.Random, count: int) -> list[Point]:
+    """Different corners of the squares, many of them in line with one before."""
+    places: list[Point] = []
+    while len(places) < count:
+        point = rng.randrange(1, SIDE), rng.randrange(1, SIDE)
+        if places and rng.random() < 0.5:
+            row, column = rng.choice(places)
+            point = (row, point[1]) if rng.random() < 0.5 else (point[0], column)
+        if point not in places:
+            places.append(point)
+    return places
+
+
+def _sums(rng: random.Random) -> Branch:
+    sums = [rng.choice((_difference, _half, _product, _sum))(rng) for _ in range(6)]
+    asked = " , ".join(what for what, _ in sums)
+    return Branch(f"geometry find : {asked}", " , ".join(f"{what} = {value}" for what, value in sums) + " .", alone=True)
+
+
+def _difference(rng: random.Random) -> tuple[str, int]:
+    whole = rng.choice((360, 180, 10 * rng.randint(12, 31)))
+    part = 10 * rng.randint(2, min(whole // 10 - 2, 14))
+    return f"{whole} - {part}", whole - part
+
+
+def _half(rng: random.Random) -> tuple[str, int]:
+    whole = 2 * rng.randint(1, 30) if rng.random() < 0.7 else 10 * rng.randint(2, 16)
+    return f"half of {whole}", whole // 2
+
+
+def _product(rng: random.Random) -> tuple[str, int]:
+    one, two = rng.randint(1, 6), rng.randint(1, 12)
+    return f"{one} * {two}", one * two
+
+
+def _sum(rng: random.Random) -> tuple[str, int]:
+    one, two = rng.randint(1, 6), rng.randint(1, 6)
+    return f"{one} + {two}", one + two

@@ -1,0 +1,67 @@
+"""Drills: every statement in them is true, worked out again; and pictures in pieces are made of their parents' tokens."""
+
+from __future__ import annotations
+
+import random
+import re
+
+import numpy as np
+
+from agents.tasks.figure import point_at
+from agents.tasks.geometry_mistakes import corrupt
+from agents.tasks.geometry_pictures import canvas
+from agents.tasks.geometry_questions import generate
+from agents.teaching import geometry as teaching
+from agents.teaching.geometry_drills import drill
+from unimm.train.data import Branch
+
+PAIR = re.compile(r"([A-H]) ([a-g][1-7]) ([A-H]) ([a-g][1-7]) (?:straight (\d+)|slanted)(?: midpoint ([a-g][1-7]))?")
+
+
+def drills(count: int) -> list[Branch]:
+    rng = random.Random(5)
+    return [drill(rng) for _ in range(count)]
+
+
+def test_sums_are_right() -> None:
+    seen = 0
+    for branch in drills(200):
+        if branch.told:
+            continue
+        for equation in branch.reply.removesuffix(" .").split(" , "):
+            left, right = equation.split(" = ")
+            assert left in branch.ask
+            value = eval(left.replace("half of", "1 / 2 *"), {"__builtins__": {}})  # nothing but numbers and signs is in it
+            assert value == int(right) and 0 <= int(right) <= 360
+            seen += 1
+    assert seen > 300
+
+
+def test_pairs_are_compared_and_halved_rightly() -> None:
+    straight = slanted = halved = 0
+    for branch in drills(200):
+        if not branch.told:
+            continue
+        pairs = PAIR.findall(branch.reply)
+        assert len(pairs) == 6 and " , ".join(match[0] for match in PAIR.finditer(branch.reply)) + " ." == branch.reply
+        for one, p, two, q, long, middle in pairs:
+            assert f"{one} {p} ." in branch.told and f"{two} {q} ." in branch.told
+            (a, b), (c, d) = point_at(p) or (0, 0), point_at(q) or (0, 0)
+            assert bool(long) == (a == c or b == d) and (not long or int(long) == max(abs(a - c), abs(b - d)))
+            assert bool(middle) == ((a + c) % 2 == (b + d) % 2 == 0) and (not middle or point_at(middle) == ((a + c) / 2, (b + d) / 2))
+            straight, slanted, halved = straight + bool(long), slanted + (not long), halved + bool(middle)
+    assert min(straight, slanted, halved) > 50
+
+
+def test_a_picture_in_pieces_holds_tokens_of_the_three_that_it_is_made_from() -> None:
+    rng, mixed = random.Random(2), 0
+    for number in range(20):
+        before, after = generate("train", number).sheets[:2]
+        three = [canvas(sheet) for sheet in (before, after, corrupt(rng, before, after))]
+        pieces = teaching._pieces(rng, *three)
+        for row in range(0, 128, 16):
+            for column in range(0, 128, 16):
+                place = (slice(row, row + 16), slice(column, column + 16))
+                assert any((pieces[place] == picture[place]).all() for picture in three)
+        mixed += not any(np.array_equal(pieces, picture) for picture in three)
+    assert mixed > 5
