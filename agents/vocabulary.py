@@ -32,7 +32,7 @@ _CHINESE = """迷宫 下一步 判断 描述 路线 答案 正确 错误 死路 
 _MORE = """ask away beneath box boxes clear direct disc discs exchange extra huge i larger little plus pluses shapes take thing things
 tiny violet want elsewhere asked six-sided 六边形 到 所有
 angles areas bases chords cuts diagonals distance equally far goes halves heights its kite makes midpoints nearer product scale"""
-_LATER = "drawn straight slanted sides"
+_LATER = "drawn straight slanted sides along"
 
 
 def words() -> list[str]:

@@ -189,12 +189,13 @@ def quadrilateral_area(points: Points, rng: random.Random) -> Sketch | str:
         return "The area would be no whole number; move B or D by one square nearer to A C, or further away."
     ring = around(rng)
     one, two, three, four = ring.split()
-    why = f"{_searched(points, (one + three, two + four))} , this diagonal cuts it into two triangles"
+    lines = one + three, two + four
+    why = f"{_searched(points, lines)} , this diagonal cuts it into two triangles"
     return Sketch(
         dict(points), QUADRILATERAL, ask(rng, f"area of quadrilateral {ring}"), (("AC", why),), str(whole * (above + below) // 2),
         tuple(
-            f"diagonal A@ to C@ {whole} , heights {one} and {other} , {one.split()[-1]} + {other.split()[-1]} = {above + below} , "
-            f"half of {whole * (above + below)}" for one, other in _both(f"B@ {above}", f"D@ {below}")
+            f"{_searched(points, lines, measured=True)} , heights {one} and {other} , {one.split()[-1]} + {other.split()[-1]} = "
+            f"{above + below} , half of {whole * (above + below)}" for one, other in _both(f"B@ {above}", f"D@ {below}")
         ), ("area", "ABCD"),
     )  # fmt: skip
 
@@ -243,11 +244,11 @@ def rectangle_half(points: Points, rng: random.Random) -> Sketch | str:
     width, height = length(a, b), length(a, d)
     if width * height % 2 or width * height < 4:
         return "Half of the area would be no whole number; make one side longer or shorter by one square."
-    part, (less, more) = rng.choice(("A B C", "C D A", "C B A", "A D C")), sorted((width, height))
+    part = rng.choice(("A B C", "C D A", "C B A", "A D C"))
     return Sketch(
         dict(points), QUADRILATERAL, ask(rng, f"area of triangle {part}", f"{around(rng)} is a rectangle . "),
         (("AC", "diagonal A@ C@ makes two equal triangles"),), str(width * height // 2),
-        f"diagonal A@ to C@ , {less} * {more} = {width * height} , half of {width * height}", ("area", part.replace(" ", "")),
+        f"{_searched(points, _sides(part), 2, measured=True)} , half of {width * height}", ("area", part.replace(" ", "")),
     )  # fmt: skip
 
 

@@ -16,7 +16,6 @@ CENTRE = "O"
 AUXILIARY = "MNPQ"
 """Names of points that are drawn in later: they bear no letter on the paper."""
 _PAIR = re.compile(r"\b([A-DO]@) ([A-DO]@)")
-_LINE = re.compile(r"\bdiagonal ([A-DO]@) to ([A-DO]@)")
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,6 @@ def write_down(kind: str, sketch: Sketch, names: Mapping[str, str]) -> Question:
 
     def say(text: str) -> str:
         text = _PAIR.sub(lambda pair: " ".join(sorted(pair.groups(), key=lambda role: names[role[0]])), text)
-        text = _LINE.sub(lambda line: f"diagonal {' to '.join(sorted(line.groups(), key=lambda role: at[role[0]]))}", text)  # as it is read
         return " ".join(tell(word.removesuffix("@"), word.endswith("@")) for word in text.split())
 
     def tell(word: str, where: bool) -> str:

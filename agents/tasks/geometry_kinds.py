@@ -182,7 +182,9 @@ def perpendicular_bisector(points: Points, rng: random.Random) -> Sketch | str:
     why = "perpendicular bisector of A@ B@ is equally far from the ends"
     steps = (("M", f"{why} , first the midpoint"), ("MQ", "perpendicular to A@ B@ through the midpoint as far as C@"))
     equal, side = squared(a, c) == squared(b, c), "A" if squared(a, c) < squared(b, c) else "B"
-    reason = f"A@ B@ , M@ Q@ , C@ is on the {'perpendicular bisector' if equal else f'side of {side}@'}"
+    axis = int(a[0] == b[0])
+    near = {role: abs(c[axis] - points[role][axis]) for role in "AB"}  # measured along A B, as the line cuts it in half
+    reason = tuple(f"M@ Q@ , along line C@ from {one}@ {near[one]} , from {other}@ {near[other]}" for one, other in ("AB", "BA"))
     drawn = {**points, "M": middle, "Q": end}
     p, q = rng.sample("AB", 2)
     if rng.random() < 0.5:
