@@ -67,10 +67,10 @@ def look_words(ask: Ask | None, scene: Scene, after: Scene | None = None) -> str
     if ask is None or not (scene.things or (after and after.things)):
         return ""
     if isinstance(ask, Request):
-        words = [f"{cell_name(thing.slot)} {_standing(ask, thing)}" for thing in scene.things]
+        words = [f"{thing.words} {_standing(ask, thing)}" for thing in scene.things]
     else:
-        slots = sorted({thing.slot for one in (scene, after or scene) for thing in one.things})
-        words = [f"{cell_name(slot)} {_role(ask, scene.at(slot), after.at(slot) if after else scene.at(slot), after)}" for slot in slots]
+        things = {thing.slot: thing for one in (after or scene, scene) for thing in one.things}
+        words = [f"{things[slot].words} {_role(ask, slot, scene, after)}" for slot in sorted(things)]
     return f"look : {' , '.join(words)} . "
 
 
@@ -83,7 +83,8 @@ def _standing(request: Request, thing: Thing) -> str:
     return next((_ORDINALS[min(index, 3)] for index in range(len(request.groups)) if request.fits(index, thing)), "none")
 
 
-def _role(edit: Edit, was: Thing | None, now: Thing | None, after: Scene | None) -> str:
+def _role(edit: Edit, slot: Slot, before: Scene, after: Scene | None) -> str:
+    was, now = before.at(slot), after.at(slot) if after else None
     if was is None:
         return "new"
     role = "yes" if edit.kind.fits(was) else "other" if edit.other is not None and edit.other.fits(was) else "no"
