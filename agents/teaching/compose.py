@@ -67,7 +67,7 @@ def _question(rng: random.Random, scene: Scene) -> tuple[str, str]:
     return asked("ask", f"what is at {cell_name(thing.slot)} ?"), f"{thing.colour} {thing.shape} {thing.size} ."
 
 
-EDITS = 0.2
+EDITS = 0.4
 """Share of the lessons that are about an edit in any case: an edit has more to find out than a request."""
 PLANNED = 0.5
 """Share of the pictures that are as a plan would have them; the others are as asked in any way."""

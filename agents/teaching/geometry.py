@@ -17,7 +17,7 @@ from agents.tasks.geometry_questions import generate
 from agents.tasks.geometry_rules import judge
 from agents.tasks.geometry_steps import Question, Step, apply, next_step
 from agents.tasks.maze_words import cell_name
-from agents.teaching.geometry_drills import drill
+from agents.teaching.drills import drill
 from unimm.train.data import IGNORED, Branch, Lesson
 
 MARKED, MARKED_END, LINE_END, ON_LINE, ON_SIDE, ON_CIRCLE = range(10, 16)

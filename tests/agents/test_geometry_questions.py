@@ -336,7 +336,7 @@ def test_drawing_lessons_follow_the_thought():
 def test_thoughts_on_words_alone_go_on_as_those_on_pictures_do():
     rng = random.Random(3)
     for branch in (teaching.reasoning(rng) for _ in range(90)):
-        if branch.ask.startswith("geometry find"):  # a drill
+        if " find :" in branch.ask:  # a drill
             continue
         reading = words.parse_reading(branch.told)
         assert branch.alone and not branch.shows and reading and all(f"{name} " in branch.told for name in reading)

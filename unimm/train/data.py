@@ -16,10 +16,12 @@ from unimm.star.tokenizer import SPECIAL
 
 IGNORED = -100
 HEAVY_WEIGHT = 5.0
-"""Weight of a reply's first token, and of the verdict's words wherever they stand: much hangs on them."""
+"""Weight of a reply's first token, and of DECISIVE words wherever they stand: much hangs on them."""
 ABOUT = 2
 """Words that say what belongs to one cell, at most: the two ends of a line."""
-VERDICTS = ("correct", "wrong")
+DECISIVE = ("correct", "wrong", "yes", "no", "other", "none", "not", "first", "second", "third", "last", "same", "new", "gone", "changed",
+            "straight", "slanted")  # fmt: skip
+"""Words that say what was found out about a picture or a thing in it; the others mostly follow from these."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Teacher:
     def __init__(self, config: StarConfig, tokenizer: Tokenizer) -> None:
         self.config, self.tokenizer = config, tokenizer
         self.special = {token: tokenizer.token_to_id(token) for token in SPECIAL}
-        self.heavy = {self.encode(word)[0] for word in VERDICTS}
+        self.heavy = {self.encode(word)[0] for word in DECISIVE}
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False).ids

@@ -1,4 +1,4 @@
-"""Small change of geometry, as words alone: pairs of points compared and halved, and sums. Answers are made of little else."""
+"""The small change of thoughts and answers, as words alone: pairs of points compared and halved, sums, and where a move leads."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from itertools import combinations
 
 from agents.tasks.figure import SIDE, Point, point_name
 from agents.tasks.geometry_lattice import along_squares, length, midpoint
+from agents.tasks.maze_rules import MOVES
+from agents.tasks.maze_words import cell_name
 from unimm.train.data import Branch
 
 LETTERS = "ABCDEFGH"
 
 
 def drill(rng: random.Random) -> Branch:
-    """Points with all that each two of them have in common, or sums as they come in answers."""
-    return _pairs(rng) if rng.random() < 0.5 else _sums(rng)
+    """Points with all that each two of them have in common, sums as they come in answers, or moves."""
+    return rng.choice((_pairs, _sums, _moves))(rng)
 
 
 def _pairs(rng: random.Random) -> Branch:
@@ -45,6 +47,18 @@ def _sums(rng: random.Random) -> Branch:
     sums = [rng.choice((_difference, _half, _product, _sum))(rng) for _ in range(6)]
     asked = " , ".join(what for what, _ in sums)
     return Branch(f"geometry find : {asked}", " , ".join(f"{what} = {value}" for what, value in sums) + " .", alone=True)
+
+
+def _moves(rng: random.Random) -> Branch:
+    """Where an agent comes to that goes one cell, as a maze's thoughts tell it."""
+    ways = []
+    while len(ways) < 6:
+        (row, column), (move, (down, right)) = (rng.randrange(8), rng.randrange(8)), rng.choice(list(MOVES.items()))
+        if 0 <= row + down < 8 and 0 <= column + right < 8:
+            ways.append((cell_name((row, column)), move, cell_name((row + down, column + right))))
+    asked = " , ".join(f"{cell} {move}" for cell, move, _ in ways)
+    told = " ".join(f"agent at {cell} . go {move} to {after} ." for cell, move, after in ways)
+    return Branch(f"maze find : {asked}", told, alone=True)
 
 
 def _difference(rng: random.Random) -> tuple[str, int]:
