@@ -335,7 +335,7 @@ def main(arguments: list[str] | None = None) -> None:
         plan, trainer = PLANS[stage](course)
         print(json.dumps(run_stage(plan, trainer, options.out, options.resume, recipe["seed"])))
     export(star, config, teacher, options.out / "model", options.packed)
-    export_decoder(options.out, options.out / "model")
+    export_decoder(options.out, options.out / "model", packed=options.packed)
     (options.out / "model" / "training.json").write_text(json.dumps(history(options.out, recipe), indent=1) + "\n")
 
 

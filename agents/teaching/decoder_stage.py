@@ -105,13 +105,13 @@ def _edges(picture: torch.Tensor) -> torch.Tensor:
     return picture.diff(dim=2).square().mean() + picture.diff(dim=3).square().mean()
 
 
-def export_decoder(out: Path, folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:
-    """Put the decoder that ``out`` holds, if it holds one, beside a model's weights."""
+def export_decoder(out: Path, folder: Path, dtype: torch.dtype = torch.bfloat16, packed: bool = False) -> None:
+    """Put the decoder that ``out`` holds, if it holds one, beside a model's weights; ``packed`` makes the file smaller."""
     checkpoint = out / "decoder.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)["module"]
         own = {name.removeprefix("sharpener."): value.to(dtype) for name, value in state.items() if name.startswith("sharpener.")}
-        save_sharded(own, folder, DECODER_FILES)
+        save_sharded(own, folder, DECODER_FILES, packed=packed)
 
 
 def trained_vq(out: Path, config: StarConfig) -> VQModel:
@@ -132,6 +132,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=8, help="pictures of 8 x 8 tokens a step, or as much in parts of pictures")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--seed", type=int, default=20)
+    parser.add_argument("--packed", action="store_true", help="write the weights in xz containers")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
@@ -140,7 +141,7 @@ def main(arguments: list[str] | None = None) -> None:
     plan, trainer = plan_for(vq, config, options.minutes, options.rate, options.batch)
     print(json.dumps(run_stage(plan, trainer, options.out, options.resume, options.seed)))
     folder = options.model or options.out / "model"
-    export_decoder(options.out, folder)
+    export_decoder(options.out, folder, packed=options.packed)
     _mention(folder / "config.json", config)
 
 
