@@ -14,6 +14,7 @@ from agents.evaluate import weights_hash
 from agents.loop import DrawAgent, Settings
 from agents.tasks import TASKS, maze
 from agents.tasks.maze_thoughts import free_thought
+from agents.tasks.maze_words import brief
 from agents.teaching.maze import board_words
 from agents.trace import Trace
 from unimm.document import Document, Image, Text
@@ -68,7 +69,7 @@ def test_another_thought_draws_another_picture(model: StarModel) -> None:
         problem = TASK.problem("test", 300 + index, 6)
         board = rng.choice(TASK.solve(problem).frames[:-1])
         thought, asked = free_thought(rng, board)
-        drawn = draw(model, prompts.next_step(TASK, problem, maze.render(board), thought))
+        drawn = draw(model, prompts.next_step(TASK, problem, maze.render(board), brief(thought)))
         followed.append(maze.read(drawn, board.n).board == asked)
     assert sum(followed) >= 10
 

@@ -154,7 +154,7 @@ def test_a_cell_goes_by_the_words_for_its_place() -> None:
     torch.manual_seed(0)
     trainer = DrawingTrainer(toy_star(), named=lessons.named(TEACHER)).train()
     _, first = trainer(batch)
-    fit(trainer, batch, 30)
+    fit(trainer, batch, 150)
     _, last = trainer(batch)
     assert first["heeded"] < last["heeded"] <= 1
     assert last["away"] < first["away"] and last["names"] < first["names"]
@@ -257,10 +257,11 @@ def fit(trainer: torch.nn.Module, batch: Batch | torch.Tensor, steps: int, loss=
 
 @pytest.mark.parametrize("task", SHARES)
 def test_base_and_stack_can_overfit_a_batch(task: str) -> None:
+    torch.manual_seed(0)  # the weights must not hang on which tests ran before
     rng, taught = random.Random(4), lessons.TASKS[task][0]
     questions = TEACHER.batch(lessons.same_size([taught.understanding(rng, "train") for _ in range(4)])[0][:2])
     pictures = TEACHER.batch(lessons.same_size([taught.drawing(rng, "train", True) for _ in range(4)])[0][:2])
-    assert falling(fit(UnderstandingTrainer(toy_star()), questions, 15))
+    assert falling(fit(UnderstandingTrainer(toy_star()), questions, 40))
     assert falling(fit(DrawingTrainer(toy_star()), pictures, 15))
 
 
