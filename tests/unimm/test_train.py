@@ -152,10 +152,10 @@ def test_a_cell_goes_by_the_words_for_its_place() -> None:
         state[row][state[row] > 0] += lessons.TASKS[lesson.branches[0].ask.split()[0]][1]
     batch = dataclasses.replace(batch, states=state)
     torch.manual_seed(0)
-    trainer = DrawingTrainer(toy_star(), named=lessons.named(TEACHER)).train()
-    _, first = trainer(batch)
-    fit(trainer, batch, 150)
-    _, last = trainer(batch)
+    trainer = DrawingTrainer(toy_star(), named=lessons.named(TEACHER))
+    _, first = trainer.eval()(batch)
+    fit(trainer.train(), batch, 100)
+    _, last = trainer.eval()(batch)
     assert first["heeded"] < last["heeded"] <= 1
     assert last["away"] < first["away"] and last["names"] < first["names"]
     forgotten = TEACHER.batch(drawn, [True] * len(drawn))
