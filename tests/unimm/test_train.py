@@ -147,17 +147,18 @@ def test_a_cell_goes_by_the_words_for_its_place() -> None:
             assert not set(batch.ids[row, places].tolist()) & set(later.tolist())
         changed = (lesson.pictures[0] != lesson.pictures[1]).reshape(8, 16, 8, 16, 3).any((1, 3, 4)).flatten()
         assert set(changed.nonzero()[0]) <= {cell for cell, *_ in lesson.about}
+    batch = TEACHER.batch(drawn[:1])  # a toy is too small to learn where the words of several lead
     state = batch.states.clone()
-    for row, lesson in enumerate(drawn):
+    for row, lesson in enumerate(drawn[:1]):
         state[row][state[row] > 0] += lessons.TASKS[lesson.branches[0].ask.split()[0]][1]
     batch = dataclasses.replace(batch, states=state)
     torch.manual_seed(0)
     trainer = DrawingTrainer(toy_star(), named=lessons.named(TEACHER))
     _, first = trainer.eval()(batch)
-    fit(trainer.train(), batch, 100)
+    fit(trainer.train(), batch, 150)
     _, last = trainer.eval()(batch)
     assert first["heeded"] < last["heeded"] <= 1
-    assert last["names"] < first["names"] and last["away"] < 1  # a toy this small learns what the words say, not yet where they lead
+    assert last["away"] < first["away"] and last["names"] < first["names"]
     forgotten = TEACHER.batch(drawn, [True] * len(drawn))
     assert (forgotten.about == -1).all() and "heeded" not in trainer(forgotten)[1]
 
