@@ -27,6 +27,7 @@ from agents import lessons, vocabulary
 from agents.tasks import maze
 from agents.tasks.maze_words import cell_name
 from agents.teaching import own as own_drawings
+from agents.teaching.begin import begin_with, carry_over, learn_looks, use_all_codes
 from agents.teaching.decoder_stage import decoder_plan, export_decoder
 from agents.teaching.own import Own
 from unimm.star.config import CONFIGS, StarConfig
@@ -37,8 +38,8 @@ from unimm.train.data import Lesson, Teacher
 from unimm.train.drawing import DrawingTrainer, trains_drawing
 from unimm.train.loop import StagePlan, run_stage
 from unimm.train.understanding import UnderstandingTrainer
-from unimm.train.vq import VQDecoderTrainer, VQTrainer, drop_twins, trains_vq_decoder, vq_loss
-from unimm.weights import load_sharded, save_sharded
+from unimm.train.vq import VQDecoderTrainer, VQTrainer, trains_vq_decoder, vq_loss
+from unimm.weights import save_sharded
 
 RECIPE = Path(__file__).parent / "teaching" / "recipe.json"
 
@@ -213,46 +214,6 @@ def parts(items: list[Lesson], most: int) -> Iterator[list[Lesson]]:
         yield from (alike[at : at + most] for at in range(0, len(alike), most))
 
 
-LOOKED_AT = 150
-"""Batches of pictures from which the change head learns what codes look like."""
-
-
-def learn_looks(star: Star, shares: lessons.Shares) -> None:
-    """Unless it has learnt them: they go with the codes, which stand still from the first drawing stage on."""
-    if star.config.change_head and not star.pixel_change_head.looks.any():
-        pictures = islice(lessons.picture_batches(2, shares), LOOKED_AT)
-        star.pixel_change_head.set_looks(star.pixel_encoder, (pictures_to_pixels(torch.as_tensor(batch)) for batch in pictures))
-
-
-def carry_over(star: Star, out: Path, stage: str) -> list[str]:
-    """Take the parts that earlier stages trained from their checkpoints in ``out``; returns the stages found."""
-    found = []
-    for earlier in list(PLANS)[: list(PLANS).index(stage)]:
-        checkpoint = out / f"{earlier}.pt"
-        if checkpoint.exists():
-            state = torch.load(checkpoint, map_location="cpu", weights_only=True)["module"]
-            star.load_state_dict(_own_part(earlier, state), strict=False)
-            if earlier == "vq":
-                drop_twins(star.pixel_encoder.quantize.embedding.weight)
-            found.append(earlier)
-    return found
-
-
-def begin_with(star: Star, folder: Path) -> list[str]:
-    """Take over all parts of a finished model; returns what it did not have."""
-    return star.load_state_dict({name: value.float() for name, value in load_sharded(folder).items()}, strict=False).missing_keys
-
-
-def _own_part(stage: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What a stage's checkpoint adds to the network, under the network's own names."""
-    if stage.startswith("vq"):
-        return {f"pixel_encoder.{name.removeprefix('vq.')}": value for name, value in state.items() if name.startswith("vq.")}
-    own = {name.removeprefix("star."): value for name, value in state.items() if name.startswith("star.")}
-    if stage == "understanding":
-        return {name: value for name, value in own.items() if is_base(name)}
-    return {name: value for name, value in own.items() if trains_drawing(name)}
-
-
 def export(star: Star, config: StarConfig, teacher: Teacher, folder: Path, packed: bool = False) -> None:
     """Write the model as it ships: safetensors in shards, configuration and tokenizer.
 
@@ -310,6 +271,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, help="wall-clock budget of each stage trained now, instead of the recipe's")
     parser.add_argument("--resume", action="store_true", help="go on from the stage's checkpoint in --out")
     parser.add_argument("--begin", type=Path, help="folder of a trained model of this size that the training goes on from")
+    parser.add_argument("--all-codes", action="store_true", help="with --begin: put codes that it has no use for where they help most")
     parser.add_argument("--packed", action="store_true", help="write the finished model's weights in xz containers")
     parser.add_argument("--size", choices=list(CONFIGS), default="tiny")
     options = parser.parse_args(arguments)
@@ -320,10 +282,12 @@ def main(arguments: list[str] | None = None) -> None:
     star = Star(config)
     if options.begin:
         print(f"begins with {options.begin}, without {begin_with(star, options.begin) or 'nothing'}")
+    if options.all_codes:
+        print(f"{use_all_codes(star, recipe['stages']['vq_decoder']['shares'])} more codes in use")
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, {sum(p.numel() for p in star.parameters()) / 1e6:.1f} M parameters")
     for stage in options.stage or [name for name in PLANS if name in recipe["stages"]]:
         row = recipe["stages"][stage]
-        print(f"stage {stage}, after {carry_over(star, options.out, stage) or 'nothing'}")
+        print(f"stage {stage}, after {carry_over(star, options.out, list(PLANS)[: list(PLANS).index(stage)]) or 'nothing'}")
         minutes = row["minutes"] if options.minutes is None else options.minutes
         drawn = own_drawings.read((options.out / name for name in row.get("own", ())), row.get("own_share", 0.0))
         course = Course(star, teacher, minutes, row["rate"], row["batch"], row.get("shares", {}), drawn, row.get("parts", 1))

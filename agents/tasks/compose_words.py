@@ -6,7 +6,7 @@ import re
 
 from agents.tasks.compose_asks import Ask
 from agents.tasks.compose_edits import Edit
-from agents.tasks.compose_rules import FAULTS, Request, Verdict, matched
+from agents.tasks.compose_rules import FAULTS, Kind, Request, Verdict, matched
 from agents.tasks.maze_words import cell_at, cell_name
 from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, Slot, Thing
 
@@ -63,6 +63,7 @@ def look_words(ask: Ask | None, scene: Scene, after: Scene | None = None) -> str
 
     To a request it is of its first, second, third or last group, "not" to be there, or "none" of what was asked for. An edit is about
     it or not, or it is the other thing that the edit names; with ``after`` stands behind that what became of it, and what is new.
+    What an edit wants stands before all that (``want_words``).
     """
     if ask is None or not (scene.things or (after and after.things)):
         return ""
@@ -71,7 +72,25 @@ def look_words(ask: Ask | None, scene: Scene, after: Scene | None = None) -> str
     else:
         things = {thing.slot: thing for one in (after or scene, scene) for thing in one.things}
         words = [f"{things[slot].words} {_role(ask, slot, scene, after)}" for slot in sorted(things)]
+        return f"{want_words(ask)}look : {' , '.join(words)} . "
     return f"look : {' , '.join(words)} . "
+
+
+def want_words(edit: Edit) -> str:
+    """What an edit asks for in the words that things are told in, whatever words it came in: each thing is then held against the same
+    three words, "any" for what is left open."""
+    words = ["want :", edit.verb, *(["every"] if edit.every else []), _kind_words(edit.kind)]
+    if edit.value:
+        words += ["to", edit.value]
+    if edit.place is not None:
+        words += ["to", cell_name(edit.place)]
+    if edit.other is not None:
+        words += [edit.relation or "with", _kind_words(edit.other)]
+    return f"{' '.join(words)} . "
+
+
+def _kind_words(kind: Kind) -> str:
+    return " ".join(value or "any" for value in (kind.colour, kind.shape, kind.size))
 
 
 _ORDINALS = ("first", "second", "third", "last")

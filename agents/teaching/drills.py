@@ -12,6 +12,8 @@ from agents.tasks.maze_words import cell_name
 from unimm.train.data import Branch
 
 LETTERS = "ABCDEFGH"
+LARGEST = 12
+"""Cells along the side of the largest boards that lessons are about."""
 
 
 def drill(rng: random.Random) -> Branch:
@@ -51,10 +53,10 @@ def _sums(rng: random.Random) -> Branch:
 
 def _moves(rng: random.Random) -> Branch:
     """Where an agent comes to that goes one cell, as a maze's thoughts tell it."""
-    ways = []
+    ways, side = [], rng.choice((SIDE, LARGEST))
     while len(ways) < 6:
-        (row, column), (move, (down, right)) = (rng.randrange(8), rng.randrange(8)), rng.choice(list(MOVES.items()))
-        if 0 <= row + down < 8 and 0 <= column + right < 8:
+        (row, column), (move, (down, right)) = (rng.randrange(side), rng.randrange(side)), rng.choice(list(MOVES.items()))
+        if 0 <= row + down < side and 0 <= column + right < side:
             ways.append((cell_name((row, column)), move, cell_name((row + down, column + right))))
     asked = " , ".join(f"{cell} {move}" for cell, move, _ in ways)
     told = " ".join(f"agent at {cell} . go {move} to {after} ." for cell, move, after in ways)

@@ -25,6 +25,7 @@ from agents.tasks.compose_words import (
     plan_words,
     planned,
     verdict_words,
+    want_words,
 )  # fmt: skip
 from agents.tasks.maze_words import cell_name
 from agents.tasks.scene import COLOURS, SHAPES, SIZES, Scene, Thing, canvas, read, render
@@ -279,12 +280,24 @@ def test_each_thing_is_told_what_it_is_to_a_request_or_an_edit() -> None:
     assert look_words(Request(groups), scene) == f"look : {square} second , {circle} first , {star} none . "
     swap = Edit("swap", KIND, other=Kind("cross"))
     told = f"look : {STAR.words} yes , {RED.words} no , {BLUE.words} no , {CROSS.words} other . "
-    assert look_words(swap, START) == told
+    assert look_words(swap, START) == want_words(swap) + told
     after = START.without(STAR.slot).put(replace(CROSS, colour="blue"), Thing((0, 0), "star", "green", "small"))
     told = look_words(swap, START, after)
-    assert told.startswith("look : green star small a1 new , green star small b1 yes gone , ")
+    assert told.startswith(want_words(swap) + "look : green star small a1 new , green star small b1 yes gone , ")
     assert f"{CROSS.words} other changed" in told and f"{RED.words} no same" in told
     assert look_words(None, scene) == "" and look_words(Request(groups), BLANK) == ""
+
+
+def test_what_an_edit_wants_is_told_in_the_words_for_things() -> None:
+    known = set(words())
+    for edit, told in (
+        (Edit("swap", Kind("square", size="large"), other=Kind("cross", "red")), "swap any square large with red cross any"),
+        (Edit("recolour", Kind("star"), "blue", every=True), "recolour every any star any to blue"),
+        (Edit("move", Kind(colour="red"), relation="left", other=Kind("cross")), "move red any any left any cross any"),
+        (Edit("add", Kind("circle", "red", "small"), place=(1, 2)), "add red circle small to c2"),
+    ):
+        assert want_words(edit) == f"want : {told} . "
+        assert not set(told.split()) - known
 
 
 def test_two_things_in_one_slot_are_no_scene() -> None:

@@ -23,11 +23,13 @@ from agents.teach import as_it_ships, export, name_places
 from agents.teaching import compose as compose_lessons
 from agents.teaching import geometry as geometry_lessons
 from agents.teaching import maze as maze_lessons
+from agents.teaching.begin import begin_with
 from unimm.document import Image
 from unimm.star.layout import TEXT
-from unimm.star.model import ChangeHead, is_base, pictures_to_pixels
+from unimm.star.model import ChangeHead, Star, is_base, pictures_to_pixels
 from unimm.star.tokenizer import word_tokenizer
-from unimm.star.vq import VQModel
+from unimm.star.vq import NOWHERE, VQModel
+from unimm.train.codes import more_codes, nearest
 from unimm.train.data import Batch, Branch, Lesson, Teacher
 from unimm.train.drawing import DrawingTrainer, trains_drawing
 from unimm.train.loop import StagePlan, rate_at, run_stage
@@ -197,6 +199,40 @@ def test_places_begin_as_the_words_for_them() -> None:
     along = torch.nn.functional.cosine_similarity(places.mean(0) - places.mean((0, 1)), words.mean(0) - words.mean((0, 1)), dim=-1)
     assert (along > 0.4).all()
     assert not star.drawn_places.row.weight[8:].any()
+
+
+@torch.no_grad()
+def test_codes_out_of_use_get_places_where_the_others_are_far() -> None:
+    vq = VQModel(toy_config().vq).eval()
+    table = vq.quantize.embedding.weight.normal_()
+    table[10:] = NOWHERE
+    before, pictures = table.clone(), next(lessons.picture_batches(3, SHARES, 8))
+    z = rearrange(vq.pre_quant(pictures_to_pixels(torch.as_tensor(pictures))), "b c h w -> (b h w) c")
+    missed = nearest(z, before[:10])[0]
+    assert more_codes(vq, [pictures]) == len(table) - 10
+    assert torch.equal(table[:10], before[:10])
+    assert nearest(z, table)[0].mean() < 0.5 * missed.mean()
+    assert len(vq.nearest(vq.pre_quant(pictures_to_pixels(torch.as_tensor(pictures)))).unique()) > 10
+    assert more_codes(vq, [pictures]) == 0
+
+
+def test_a_model_begins_with_one_of_fewer_codes(tmp_path: Path) -> None:
+    config = toy_config()
+    more = dataclasses.replace(config, vq=dataclasses.replace(config.vq, codebook_size=30))
+    export(toy_star(), config, TEACHER, tmp_path)
+    star = Star(more)
+    assert set(begin_with(star, tmp_path)) <= {"base.lm_head.weight"}
+    table = star.pixel_encoder.quantize.embedding.weight
+    torch.testing.assert_close(table[:24], toy_star().pixel_encoder.quantize.embedding.weight, atol=1e-2, rtol=1e-2)
+    assert (table[24:] == NOWHERE).all() and not star.pixel_output_head.weight[24:].any()
+
+
+def test_what_is_to_be_done_weighs_more_than_how_it_is_said() -> None:
+    words = Branch("maze next", "agent at c4 . go up to c3 .", alone=True)
+    _, labels, weights, _ = TEACHER.lay_out(Lesson(lessons.NO_PICTURES, (), (words,)))
+    weight = {label: weights[place] for place, label in labels.items()}
+    agent, at, start, up, to, end = (weight[TEACHER.encode(word)[0]] for word in ("agent", "at", "c4", "up", "to", "c3"))
+    assert agent == up == end > at == start == to
 
 
 @torch.no_grad()

@@ -16,12 +16,14 @@ from unimm.star.tokenizer import SPECIAL
 
 IGNORED = -100
 HEAVY_WEIGHT = 5.0
-"""Weight of a reply's first token, and of DECISIVE words wherever they stand: much hangs on them."""
+"""Weight of a reply's first token, of DECISIVE words wherever they stand, and of what follows a LEADING one: much hangs on them."""
 ABOUT = 2
 """Words that say what belongs to one cell, at most: the two ends of a line."""
 DECISIVE = ("correct", "wrong", "yes", "no", "other", "none", "not", "first", "second", "third", "last", "same", "new", "gone", "changed",
             "straight", "slanted")  # fmt: skip
 """Words that say what was found out about a picture or a thing in it; the others mostly follow from these."""
+LEADING = ("to", "mark", "connect", "go", "plan", "clear")
+"""Words behind which stands what is to be done: it decides as much, and where it is a place its name can be any of many."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Teacher:
     def __init__(self, config: StarConfig, tokenizer: Tokenizer) -> None:
         self.config, self.tokenizer = config, tokenizer
         self.special = {token: tokenizer.token_to_id(token) for token in SPECIAL}
-        self.heavy = {self.encode(word)[0] for word in DECISIVE}
+        self.heavy, self.leading = ({self.encode(word)[0] for word in words} for words in (DECISIVE, LEADING))
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
@@ -135,7 +137,8 @@ class Teacher:
             if not forget:
                 for place in range(first, len(layout) - 1):
                     labels[place] = layout.ids[place + 1]
-                    weights[place] = HEAVY_WEIGHT if place == first or labels[place] in self.heavy else 1.0
+                    heavy = place == first or labels[place] in self.heavy or layout.ids[place] in self.leading
+                    weights[place] = HEAVY_WEIGHT if heavy else 1.0
             if branch.target >= 0:
                 drawing = (branch.source, branch.target)
                 if branch.source >= 0:

@@ -11,7 +11,7 @@ from unimm.star.backbone import decode
 from unimm.star.layout import SEEN
 from unimm.star.model import Star, pictures_to_pixels
 from unimm.train.alignment import Alignment, aligned
-from unimm.train.data import IGNORED, Batch, branch_mask
+from unimm.train.data import HEAVY_WEIGHT, IGNORED, Batch, branch_mask
 from unimm.train.naming import named_loss, words_for
 
 STATES = 256
@@ -34,16 +34,16 @@ class UnderstandingTrainer(nn.Module):
         self.fault_head = nn.Linear(star.hidden, 2)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """Loss over the replies and the cells' labels."""
+        """Loss over the replies and the cells' labels. Words that are still said wrong count for more."""
         with aligned(self.alignment, "text", self.star, batch) as weigh:
             tokens, hidden, early = self._hidden(batch)
         speaks = batch.labels != IGNORED
         logits = self.star.word_logits(hidden[speaks]).float()
         words = F.cross_entropy(logits, batch.labels[speaks], reduction="none")
-        weights = batch.weights[speaks]
+        right = logits.argmax(-1) == batch.labels[speaks]
+        weights = batch.weights[speaks].clamp(min=torch.where(right, 0.0, HEAVY_WEIGHT))
         text = (words * weights).sum() / weights.sum()
-        right = (logits.argmax(-1) == batch.labels[speaks]).float().mean().item()
-        loss, numbers = text, {"text": text.item(), "right": right}
+        loss, numbers = text, {"text": text.item(), "right": right.float().mean().item()}
         if tokens is not None and (batch.states != IGNORED).any():
             states = F.cross_entropy(self.state_head(tokens).float().flatten(0, 1), batch.states.flatten(), ignore_index=IGNORED)
             loss, numbers["states"] = loss + 0.3 * states, states.item()
