@@ -20,20 +20,26 @@ from agents.teaching.own import Own
 from unimm.train.data import IGNORED, Batch, Lesson, Teacher
 from unimm.train.understanding import STATES
 
-TASKS: Mapping[str, tuple[ModuleType, int]] = {"maze": (maze, 96), "geometry": (geometry, 16), "compose": (compose, 128)}
+TASKS: Mapping[str, tuple[ModuleType, int]] = {"maze": (maze, 96), "geometry": (geometry, 16), "compose": (compose, 160)}
 """Task -> its lessons, and the number from which its kinds of cell are counted, so that one head can name them all."""
 REASONED, WORDS_ALONE = ("geometry", "compose"), 0.5
 """Tasks whose thoughts begin with what is seen, and the share of their lessons that practise the rest on words alone: most of a
 thought is a matter of words, and without the pictures such a lesson holds several problems."""
 NO_PICTURES = np.zeros((0, 128, 128, 3), np.uint8)
-CELL_STATES = 128 + compose.CELL_STATES
+CELL_STATES = 160 + compose.CELL_STATES
+NAMED_SIDES = (8, 12)
+"""Sides in tokens of the pictures whose tokens are taught names."""
 
 
-def named(teacher: Teacher) -> Tensor:
-    """The ids of the words for what a token shows and for its place, [STATES, cells of a picture, n], padded with IGNORED."""
-    table = torch.full((STATES, teacher.config.grid**2, 4), IGNORED)
+def named(teacher: Teacher) -> dict[int, Tensor]:
+    """Tokens of a picture -> the ids of the words for what each shows and for its place, [STATES, tokens, n], padded with IGNORED."""
+    return {side**2: _named(teacher, side) for side in NAMED_SIDES}
+
+
+def _named(teacher: Teacher, side: int) -> Tensor:
+    table = torch.full((STATES, side**2, 4), IGNORED)
     for lessons, offset in TASKS.values():
-        for state, cell, words in lessons.named(teacher.config.grid):
+        for state, cell, words in lessons.named(side):
             ids = teacher.encode(" ".join(words))
             table[offset + state, cell, : len(ids)] = torch.tensor(ids)
     return table

@@ -42,6 +42,8 @@ from unimm.train.vq import VQDecoderTrainer, VQTrainer, trains_vq_decoder, vq_lo
 from unimm.weights import save_sharded
 
 RECIPE = Path(__file__).parent / "teaching" / "recipe.json"
+AVERAGE = 0.995
+"""What the running average of base and stack keeps at a step: it looks back some 200 of them, minutes of training."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ def understanding_plan(course: Course) -> tuple[StagePlan, nn.Module]:
     def trains(name: str) -> bool:
         return not name.startswith("star.") or is_base(name.removeprefix("star."))
 
-    plan = StagePlan("understanding", course.minutes, course.rate, _call, batches, examine, trains, examine_every=600, parts=course.parts)
+    plan = StagePlan("understanding", course.minutes, course.rate, _call, batches, examine, trains, parts=course.parts, examine_every=600,
+                     average=AVERAGE)  # fmt: skip
     return plan, UnderstandingTrainer(course.star, named=lessons.named(course.teacher))
 
 
@@ -147,7 +150,8 @@ def drawing_plan(course: Course, editing: bool) -> tuple[StagePlan, nn.Module]:
         return lessons.stream(make, seed)
 
     name = "unified" if editing else "drawing"
-    plan = StagePlan(name, course.minutes, course.rate, _call, batches, examine, trains_drawing, examine_every=600, parts=course.parts)
+    plan = StagePlan(name, course.minutes, course.rate, _call, batches, examine, trains_drawing, parts=course.parts, examine_every=600,
+                     average=AVERAGE)  # fmt: skip
     return plan, DrawingTrainer(course.star, named=lessons.named(course.teacher))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from agents.tasks.compose_asks import Ask
-from agents.tasks.compose_edits import Edit
-from agents.tasks.compose_rules import FAULTS, Kind, Request, Verdict, matched
+from agents.tasks.compose_edits import Edit, exact
+from agents.tasks.compose_rules import FAULTS, Kind, Relation, Request, Verdict, matched
 from agents.tasks.maze_words import cell_at, cell_name
 from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, Slot, Thing
 
@@ -59,11 +59,11 @@ def think_words(before: Scene, after: Scene | None, ask: Ask | None = None) -> s
 
 
 def look_words(ask: Ask | None, scene: Scene, after: Scene | None = None) -> str:
-    """What each thing is to a request or an edit, one by one, so that whatever hangs on it is read and not searched for.
+    """What is wanted (``want_words``), and what each thing is to that, one by one: what hangs on it is then read and not searched for.
 
     To a request it is of its first, second, third or last group, "not" to be there, or "none" of what was asked for. An edit is about
-    it or not, or it is the other thing that the edit names; with ``after`` stands behind that what became of it, and what is new.
-    What an edit wants stands before all that (``want_words``).
+    it or not, or it is the other thing that the edit names; with ``after`` stands behind that what is there now and whether that is the
+    same, and what is new.
     """
     if ask is None or not (scene.things or (after and after.things)):
         return ""
@@ -72,21 +72,38 @@ def look_words(ask: Ask | None, scene: Scene, after: Scene | None = None) -> str
     else:
         things = {thing.slot: thing for one in (after or scene, scene) for thing in one.things}
         words = [f"{things[slot].words} {_role(ask, slot, scene, after)}" for slot in sorted(things)]
-        return f"{want_words(ask)}look : {' , '.join(words)} . "
-    return f"look : {' , '.join(words)} . "
+    return f"{want_words(ask)}look : {' , '.join(words)} . "
 
 
-def want_words(edit: Edit) -> str:
-    """What an edit asks for in the words that things are told in, whatever words it came in: each thing is then held against the same
+def want_words(ask: Ask) -> str:
+    """What is asked for in the words that things are told in, whatever words it came in: each thing is then held against the same
     three words, "any" for what is left open."""
-    words = ["want :", edit.verb, *(["every"] if edit.every else []), _kind_words(edit.kind)]
+    return f"want : {' , '.join(_scene_wanted(ask)) if isinstance(ask, Request) else _change_wanted(ask)} . "
+
+
+def _scene_wanted(request: Request) -> list[str]:
+    groups = [f"{_ordinal(index)} {group.count} {_kind_words(group.kind)}" for index, group in enumerate(request.groups)]
+    relations = [_relation_words(relation) for relation in request.relations]
+    return groups + relations + [f"not {_kind_words(kind)}" for kind in request.absent]
+
+
+def _change_wanted(edit: Edit) -> str:
+    words = [edit.verb, *(["every"] if edit.every else []), _kind_words(edit.kind)]
     if edit.value:
         words += ["to", edit.value]
     if edit.place is not None:
         words += ["to", cell_name(edit.place)]
     if edit.other is not None:
         words += [edit.relation or "with", _kind_words(edit.other)]
-    return f"{' '.join(words)} . "
+    return " ".join(words)
+
+
+def _relation_words(relation: Relation) -> str:
+    return f"{_ordinal(relation.first)} {relation.word} {_ordinal(relation.second)}"
+
+
+def _ordinal(group: int) -> str:
+    return _ORDINALS[min(group, 3)]
 
 
 def _kind_words(kind: Kind) -> str:
@@ -99,7 +116,7 @@ _ORDINALS = ("first", "second", "third", "last")
 def _standing(request: Request, thing: Thing) -> str:
     if not request.allows(thing):
         return "not"
-    return next((_ORDINALS[min(index, 3)] for index in range(len(request.groups)) if request.fits(index, thing)), "none")
+    return next((_ordinal(index) for index in range(len(request.groups)) if request.fits(index, thing)), "none")
 
 
 def _role(edit: Edit, slot: Slot, before: Scene, after: Scene | None) -> str:
@@ -107,7 +124,28 @@ def _role(edit: Edit, slot: Slot, before: Scene, after: Scene | None) -> str:
     if was is None:
         return "new"
     role = "yes" if edit.kind.fits(was) else "other" if edit.other is not None and edit.other.fits(was) else "no"
-    return role if after is None else f"{role} {'same' if now == was else 'gone' if now is None else 'changed'}"
+    if after is None or now is None:
+        return role if after is None else f"{role} gone"
+    return f"{role} {_kind_words(exact(now))} {'same' if now == was else 'changed'}"
+
+
+def _check_words(verdict: Verdict, ask: Ask | None) -> list[str]:
+    """Clause by clause what holds. Of a request: what is of each group, how many of how many that is, whether relations hold, and what
+    is there of what shall not be."""
+    if not isinstance(ask, Request):
+        return list(verdict.checks)
+    found = [" ".join(map(cell_name, slots)) for slots in verdict.found]
+    words = []
+    for index, answer in enumerate(verdict.checks):
+        if index < len(ask.groups):
+            count = ask.groups[index].count
+            parts = (_ordinal(index), found[index], answer, "of", str(count), "yes" if answer == str(count) else "no")
+        elif index < len(ask.groups) + len(ask.relations):
+            parts = (_relation_words(ask.relations[index - len(ask.groups)]), answer)
+        else:
+            parts = ("not", found[index], answer)
+        words.append(" ".join(filter(None, parts)))
+    return words
 
 
 def planned(before: Scene, text: str) -> Scene | None:
@@ -139,14 +177,11 @@ def verdict_words(
     verdict: Verdict, seen: Scene | None = None, repaired: Scene | None = None, was: Scene | None = None, ask: Ask | None = None
 ) -> str:
     """The verdict as the model gives it: what there ``was`` where something is changed, what it sees, what each thing is to what was
-    asked (``look_words``), clause by clause what holds (where the things are that it counts, and how many), the verdict, and the plan
-    of the repair."""
+    asked (``look_words``), clause by clause what holds, the verdict, and the plan of the repair."""
     words = [f"{name} : {things_words(scene)} ." for name, scene in (("was", was), ("see", seen)) if scene is not None]
     if seen is not None and (look := look_words(ask, was, seen) if was is not None else look_words(ask, seen)):
         words.append(look.strip())
-    slots = verdict.found or ((),) * len(verdict.checks)
-    checks = (" ".join((*map(cell_name, where), answer)) for where, answer in zip(slots, verdict.checks, strict=True))
-    words += [f"check : {' , '.join(checks)} ."] if verdict.checks else []
+    words += [f"check : {' , '.join(_check_words(verdict, ask))} ."] if verdict.checks else []
     if verdict.ok:
         return " ".join((*words, "correct ."))
     place = f" at {cell_name(verdict.where)}" if verdict.where is not None else ""

@@ -21,7 +21,7 @@ def picture(rng: random.Random, split: str) -> np.ndarray:
     return maze.render_cells(rng.choice(frames_of(next(maze_boards(rng, split, large=0.0)))))
 
 
-LARGE = 0.06
+LARGE = 0.12
 """Share of boards of 9 to 12 cells a side; they need the larger canvas and cost several times as much."""
 
 
@@ -40,8 +40,9 @@ def frames_of(board: maze.Board, most: int = 120) -> list[maze.Board]:
     return frames
 
 
-DEAD_END, AGENT_AT, SIZES, CELL_STATES = 8, 14, range(4, 9), 20
-"""Labels of dead ends, the agent's cell, each one on boards of SIZES and one on larger ones, for names count from a board's corner."""
+SIZES = range(4, 13)
+DEAD_END, AGENT_AT, CELL_STATES = 8, 8 + len(SIZES) + 1, 8 + 2 * (len(SIZES) + 1)
+"""Labels of dead ends and of the agent's cell, each one a size of SIZES and one for larger boards: names count from a board's corner."""
 
 
 def _moment(rng: random.Random, frames: list[maze.Board]) -> int:
@@ -52,7 +53,7 @@ def _moment(rng: random.Random, frames: list[maze.Board]) -> int:
 
 def named(side: int) -> Iterator[tuple[int, int, tuple[str, ...]]]:
     """(state, token, words) for dead ends and for the agent: a thought lists the ones, and names where the other is."""
-    for n in SIZES:
+    for n in (n for n in SIZES if maze.canvas_cells(n) == side):
         at = maze.board_offset(n)
         for label, word in ((DEAD_END, "dead"), (AGENT_AT, "agent")):
             for r, c in product(range(n), repeat=2):

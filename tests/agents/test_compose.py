@@ -276,21 +276,33 @@ def test_each_thing_is_told_what_it_is_to_a_request_or_an_edit() -> None:
     scene = Scene.of([Thing((0, 0), "square", "red", "small"), RED, Thing((3, 3), "star", "black", "large")])
     square, circle, star = (thing.words for thing in scene.things)
     absent = Request(groups, absent=(Kind(colour="black"),))
-    assert look_words(absent, scene) == f"look : {square} second , {circle} first , {star} not . "
-    assert look_words(Request(groups), scene) == f"look : {square} second , {circle} first , {star} none . "
+    told = f"look : {square} second , {circle} first , {star} not . "
+    assert look_words(absent, scene) == want_words(absent) + told
+    assert look_words(Request(groups), scene) == want_words(Request(groups)) + told.replace("not", "none")
     swap = Edit("swap", KIND, other=Kind("cross"))
     told = f"look : {STAR.words} yes , {RED.words} no , {BLUE.words} no , {CROSS.words} other . "
     assert look_words(swap, START) == want_words(swap) + told
     after = START.without(STAR.slot).put(replace(CROSS, colour="blue"), Thing((0, 0), "star", "green", "small"))
     told = look_words(swap, START, after)
     assert told.startswith(want_words(swap) + "look : green star small a1 new , green star small b1 yes gone , ")
-    assert f"{CROSS.words} other changed" in told and f"{RED.words} no same" in told
+    assert f"{CROSS.words} other blue cross {CROSS.size} changed" in told and f"{RED.words} no red {RED.shape} {RED.size} same" in told
     assert look_words(None, scene) == "" and look_words(Request(groups), BLANK) == ""
 
 
-def test_what_an_edit_wants_is_told_in_the_words_for_things() -> None:
+def test_a_verdict_counts_what_is_there_against_what_is_wanted() -> None:
+    groups = (Group(1, Kind("circle", "red")), Group(2, Kind("square")))
+    ask = Request(groups, (Relation(0, "left", 1),), (Kind("star"),))
+    places = (("square", (0, 1)), ("circle", (2, 2)), ("star", (3, 3)))
+    scene = Scene.of(Thing(place, shape, "red", "large") for shape, place in places)
+    said = verdict_words(judged(ask, BLANK, scene), scene, None, None, ask)
+    assert "check : first c3 1 of 1 yes , second b1 1 of 2 no , first left second no , not d4 1 . wrong . " in said
+
+
+def test_what_is_wanted_is_told_in_the_words_for_things() -> None:
     known = set(words())
     for edit, told in (
+        (Request((Group(2, Kind("star")), Group(1, Kind("cross", "red", "large"))), (Relation(1, "above", 0),), (Kind(colour="blue"),)),
+         "first 2 any star any , second 1 red cross large , second above first , not blue any any"),
         (Edit("swap", Kind("square", size="large"), other=Kind("cross", "red")), "swap any square large with red cross any"),
         (Edit("recolour", Kind("star"), "blue", every=True), "recolour every any star any to blue"),
         (Edit("move", Kind(colour="red"), relation="left", other=Kind("cross")), "move red any any left any cross any"),

@@ -105,7 +105,7 @@ RELEASED_VQ = VQConfig(
 
 TINY_VQ = VQConfig(
     ch=16, encoder_ch_mult=(1, 1, 2, 4, 8), decoder_ch_mult=(1, 1, 2, 4, 8), num_res_blocks=1, z_channels=64,
-    codebook_size=8192, codebook_dim=32, attn_heads=0, groups=8, encoder="patch", decoder="patch", patch_hidden=384,
+    codebook_size=16384, codebook_dim=32, attn_heads=0, groups=8, encoder="patch", decoder="patch", patch_hidden=384,
 )  # fmt: skip
 
 TINY_DECODER = SharpenerConfig.row(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -43,7 +45,7 @@ class DrawingTrainer(nn.Module):
     term of ``unimm.train.alignment``.
     """
 
-    def __init__(self, star: Star, alignment: Alignment | None = None, named: Tensor | None = None) -> None:
+    def __init__(self, star: Star, alignment: Alignment | None = None, named: Mapping[int, Tensor] | None = None) -> None:
         super().__init__()
         self.star, self.alignment = star, alignment
         self.reader = Reader(star, named)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 
@@ -39,6 +40,9 @@ class StagePlan:
     warmup: int = 100
     parts: int = 1
     examine_every: float = 240.0
+    average: float = 0.0
+    """Share that the running average of the weights keeps at a step; the average is examined, and what training leaves. The last steps'
+    noise is not in it. 0 is the weights themselves."""
 
 
 def split_parameters(module: nn.Module, trains: Callable[[str], bool]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -74,9 +78,12 @@ def run_stage(plan: StagePlan, module: nn.Module, out: Path, resume: bool = Fals
         optimizers.append(torch.optim.Muon(matrices, lr=plan.rate, weight_decay=plan.weight_decay, adjust_lr_fn="match_rms_adamw"))
     wrapped, *optimizers = accelerator.prepare(module, *optimizers)
     step, spent, checkpoint = 0, 0.0, out / f"{plan.name}.pt"
+    average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(plan.average))
     if resume and checkpoint.exists():
         saved = torch.load(checkpoint, map_location=accelerator.device, weights_only=True)
-        module.load_state_dict(saved["module"])
+        average.module.load_state_dict(saved["module"])
+        average.n_averaged.fill_(saved["step"])
+        module.load_state_dict(saved["latest"])
         for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)
         step, spent = saved["step"], saved["spent"]
@@ -101,6 +108,7 @@ def run_stage(plan: StagePlan, module: nn.Module, out: Path, resume: bool = Fals
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        average.update_parameters(module)
         step, now = step + 1, time.monotonic()
         spent, last = spent + now - last, now
         bar.n = round(spent)
@@ -111,24 +119,26 @@ def run_stage(plan: StagePlan, module: nn.Module, out: Path, resume: bool = Fals
             bar.set_postfix({"step": step, **{key: f"{value:.4g}" for key, value in means.items()}})
             _log(accelerator, out, {"stage": plan.name, "step": step, "spent": spent, **means})
             seen = {}
-            _save(accelerator, checkpoint, module, optimizers, step, spent)
+            _save(accelerator, checkpoint, average.module, module, optimizers, step, spent)
         if spent - examined_at > plan.examine_every or ended:
             examined_at = spent
-            module.eval()
+            average.eval()
             with torch.no_grad(), accelerator.autocast():
-                metrics = plan.examine(module, out, step)
-            module.train()
+                metrics = plan.examine(average.module, out, step)
             _log(accelerator, out, {"stage": plan.name, "step": step, "held_out": metrics})
     bar.close()
+    module.load_state_dict(average.module.state_dict())
     return metrics
 
 
-def _save(accelerator: Accelerator, path: Path, module: nn.Module, optimizers: list[Any], step: int, spent: float) -> None:
-    """Write beside the old checkpoint and swap, so that a cut never leaves half a file."""
+def _save(
+    accelerator: Accelerator, path: Path, average: nn.Module, module: nn.Module, optimizers: list[Any], step: int, spent: float
+) -> None:
+    """Write beside the old checkpoint and swap, so that a cut never leaves half a file; "module" are the averaged weights."""
     if accelerator.is_main_process:
         partial = path.with_suffix(".partial")
-        states = [optimizer.state_dict() for optimizer in optimizers]
-        torch.save({"module": accelerator.unwrap_model(module).state_dict(), "optimizers": states, "step": step, "spent": spent}, partial)
+        states = {"module": average.state_dict(), "latest": module.state_dict(), "optimizers": [each.state_dict() for each in optimizers]}
+        torch.save({**states, "step": step, "spent": spent}, partial)
         partial.replace(path)
 
 

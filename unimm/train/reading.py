@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,12 +96,12 @@ def reading(star: Star, batch: Batch, draws: Tensor) -> Iterator[Reading]:
 class Reader(nn.Module):
     """The losses over a ``Reading``; its own weights exist in training only.
 
-    ``named`` [states, cells, n] are the ids of the words for what a cell holds and where it is.
+    ``named`` are the words for what cells hold and where they are, as for ``UnderstandingTrainer``.
     """
 
-    def __init__(self, star: Star, named: Tensor | None) -> None:
+    def __init__(self, star: Star, named: Mapping[int, Tensor] | None) -> None:
         super().__init__()
-        self.named = named
+        self.named = named or {}
         self.offsets = nn.Linear(star.hidden, 2 * ABOUT)
         self.cuts = nn.Linear(star.hidden, 4)
 
@@ -129,7 +129,7 @@ class Reader(nn.Module):
 
     def _words(self, batch: Batch, changed: Tensor) -> Tensor | None:
         """The words [n, k] for what the changed cells are to hold."""
-        if self.named is None or changed.shape[1] != self.named.shape[1]:
+        if changed.shape[1] not in self.named:
             return None
         rows = torch.arange(len(changed), device=changed.device)
-        return words_for(self.named, batch.states[rows, batch.targets])[changed]
+        return words_for(self.named[changed.shape[1]], batch.states[rows, batch.targets])[changed]

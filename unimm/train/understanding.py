@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -22,14 +24,14 @@ class UnderstandingTrainer(nn.Module):
     """The base with two heads that exist in training only: what a cell holds, and whether it is wrong.
 
     They give every picture token a label of its own, where the words alone give one a picture. ``alignment`` adds the
-    term of ``unimm.train.alignment``. ``named`` [STATES, cells, n] are the ids of the words for what a cell holds and where it is
-    (IGNORED where there are fewer): a picture's tokens are then taught to lie near these words' embeddings, so that looking up a
-    word in a picture is what looking it up in a text is. It holds for pictures of that many cells.
+    term of ``unimm.train.alignment``. ``named`` has, for pictures of so many cells, the ids of the words for what a cell holds and where
+    it is, [STATES, cells, n] (IGNORED where there are fewer): a picture's tokens are then taught to lie near these words' embeddings, so
+    that looking up a word in a picture is what looking it up in a text is.
     """
 
-    def __init__(self, star: Star, alignment: Alignment | None = None, named: Tensor | None = None) -> None:
+    def __init__(self, star: Star, alignment: Alignment | None = None, named: Mapping[int, Tensor] | None = None) -> None:
         super().__init__()
-        self.star, self.alignment, self.named = star, alignment, named
+        self.star, self.alignment, self.named = star, alignment, named or {}
         self.state_head = nn.Linear(star.hidden, STATES)
         self.fault_head = nn.Linear(star.hidden, 2)
 
@@ -77,11 +79,11 @@ class UnderstandingTrainer(nn.Module):
 
     def _names(self, tokens: Tensor, states: Tensor) -> Tensor | None:
         """Cross entropy of the words for what each token shows; None where it shows nothing that has words."""
-        if self.named is None or states.shape[2] != self.named.shape[1]:
+        if states.shape[2] not in self.named:
             return None
         known = states != IGNORED
         shown = rearrange(tokens, "b (k l) d -> b k l d", l=states.shape[2])[known]
-        return named_loss(self.star, shown, words_for(self.named, states)[known])
+        return named_loss(self.star, shown, words_for(self.named[states.shape[2]], states)[known])
 
     def _faults(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Cross entropy of "this cell is wrong" where a picture is judged against the one before it."""
