@@ -13,6 +13,9 @@ from unimm.events import PartDone
 
 __all__ = ["Draft", "Halt", "Run", "Start", "answer", "draw_frame", "judged", "measured"]
 
+DOUBT = 0.5
+"""By how much the worth of a redraw that is refused too has to be above that of the picture before: more than one verdict's doubt."""
+
 
 def draw_frame(run: Run, frame: int, start: Start) -> Generator[Event, None, Draft | None]:
     """One picture of the solution: returns the draft that is kept, or None where the model says that it is done."""
@@ -78,7 +81,11 @@ def judged(run: Run, draft: Draft, verdicts: tuple[Critiqued, ...]) -> Draft:
 def _improve(
     run: Run, frame: int, before: Image, best: Draft, round: int, known: Verdicts,
 ) -> Generator[Event, None, tuple[Draft, Reason]]:
-    """Redraw until the steering critics are satisfied or a stop rule holds; a redraw replaces the best only if its verdict is better."""
+    """Redraw until the steering critics are satisfied or a stop rule holds; a redraw replaces the best only if it is clearly better.
+
+    Of two pictures that a critic refuses, the one that it is less sure about is not the better one: the first came from the thought, the
+    other from a verdict that may be mistaken.
+    """
     stale, clashes = 0, _clash(best)
     for redraws in range(run.settings.rounds + 1):
         if best.ok:
@@ -93,7 +100,7 @@ def _improve(
         draft = yield from _revise(run, frame, before, best, round)
         draft = yield from _critique(run, frame, before, draft, known)
         clashes = clashes + 1 if _clash(draft) else 0
-        better = (draft.ok, draft.worth) > (best.ok, best.worth)
+        better = draft.ok or draft.worth > best.worth + DOUBT
         best, stale = (draft, 0) if better else (best, stale + 1)
     return best, "rounds used up"
 

@@ -59,11 +59,11 @@ def think_words(before: Scene, after: Scene | None, ask: Ask | None = None) -> s
 
 
 def look_words(ask: Ask | None, scene: Scene, after: Scene | None = None) -> str:
-    """What is wanted (``want_words``), and what each thing is to that, one by one: what hangs on it is then read and not searched for.
+    """What is wanted (``want_words``), and each thing held against that, one by one: what hangs on it is then read and not searched for.
 
-    To a request it is of its first, second, third or last group, "not" to be there, or "none" of what was asked for. An edit is about
-    it or not, or it is the other thing that the edit names; with ``after`` stands behind that what is there now and whether that is the
-    same, and what is new.
+    Behind a thing stand what it is nearest to, word for word, and whether it is that: of a request the first, second, third or last
+    group, or what shall "not" be there; of an edit "this", which it is about, or the "other" thing that it names. With ``after`` follows
+    what is there now and whether that is the same, and what is new.
     """
     if ask is None or not (scene.things or (after and after.things)):
         return ""
@@ -114,16 +114,25 @@ _ORDINALS = ("first", "second", "third", "last")
 
 
 def _standing(request: Request, thing: Thing) -> str:
-    if not request.allows(thing):
-        return "not"
-    return next((_ordinal(index) for index in range(len(request.groups)) if request.fits(index, thing)), "none")
+    unwanted = next((kind for kind in request.absent if kind.fits(thing)), None)
+    if unwanted is not None:
+        return _held("not", unwanted, thing)
+    return _nearest(thing, [(_ordinal(index), group.kind) for index, group in enumerate(request.groups)])
+
+
+def _nearest(thing: Thing, kinds: list[tuple[str, Kind]]) -> str:
+    return _held(*min(kinds, key=lambda kind: len(kind[1].misses(thing))), thing)
+
+
+def _held(name: str, kind: Kind, thing: Thing) -> str:
+    return f"{name} {_kind_words(kind)} {'yes' if kind.fits(thing) else 'no'}"
 
 
 def _role(edit: Edit, slot: Slot, before: Scene, after: Scene | None) -> str:
     was, now = before.at(slot), after.at(slot) if after else None
     if was is None:
         return "new"
-    role = "yes" if edit.kind.fits(was) else "other" if edit.other is not None and edit.other.fits(was) else "no"
+    role = _nearest(was, [("this", edit.kind), *([("other", edit.other)] if edit.other is not None else [])])
     if after is None or now is None:
         return role if after is None else f"{role} gone"
     return f"{role} {_kind_words(exact(now))} {'same' if now == was else 'changed'}"

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 
-from agents.tasks.compose_asks import Ask, compared, judged, mend, random_ask, random_scene, solved
+from agents.tasks.compose_asks import Ask, compared, judged, mend, random_ask, random_scene, random_thing, solved
 from agents.tasks.compose_edits import Edit
 from agents.tasks.compose_mistakes import corrupt
 from agents.tasks.compose_phrases import PLURALS, phrase
-from agents.tasks.compose_rules import FIRST, Kind, Verdict
-from agents.tasks.compose_words import INSTRUCTIONS, asked, describe_words, things_words, think_words, verdict_words
+from agents.tasks.compose_rules import FIRST, Kind, Request, Verdict
+from agents.tasks.compose_words import INSTRUCTIONS, asked, describe_words, look_words, things_words, think_words, verdict_words, want_words
 from agents.tasks.maze_words import cell_name
-from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, canvas
+from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, Slot, Thing, canvas
 from unimm.train.data import IGNORED, Branch, Lesson
 
 CELL_STATES = 1 + len(SHAPES) * len(COLOURS) * len(SIZES)
@@ -104,8 +105,30 @@ def understanding(rng: random.Random, split: str) -> Lesson:
     return Lesson(np.stack([canvas(before), canvas(shown)]), (0,), tuple(branches), np.stack([_states(before), _states(shown)]), faults)
 
 
+DRILLS = 0.4
+"""Share of the lessons in words that do nothing but hold things against what is wanted."""
+
+
+def _matching(rng: random.Random, split: str) -> Branch:
+    """Many things, most of them nearly what is wanted, each held against that."""
+    ask, _ = random_ask(rng, split, "edit" if rng.random() < EDITS else None)
+    kinds = [group.kind for group in ask.groups] + list(ask.absent) if isinstance(ask, Request) else [ask.kind, ask.other or ask.kind]
+    scene = Scene.of(_near(rng, rng.choice(kinds), slot) for slot in sorted(rng.sample(Scene().free, rng.randint(4, 9))))
+    told = f"see : {things_words(scene)} . {want_words(ask)}"
+    return _told("compose find :", told, f"see : {things_words(scene)} . {look_words(ask, scene)}".strip())
+
+
+def _near(rng: random.Random, kind: Kind, slot: Slot) -> Thing:
+    """A thing of a kind, or one that is of it but for a thing or two."""
+    thing = random_thing(rng, slot)
+    kept = [name for name in ("shape", "colour", "size") if rng.random() < 0.7]
+    return replace(thing, **{name: value for name in kept if (value := getattr(kind, name))})
+
+
 def reasoning(rng: random.Random, split: str) -> Branch:
-    """A plan or a verdict as words alone: from what would be seen in the pictures."""
+    """A plan or a verdict as words alone: from what would be seen in the pictures; or what both begin with, by itself."""
+    if rng.random() < DRILLS:
+        return _matching(rng, split)
     ask, before, after = _asked(rng, split)
     words = phrase(rng, ask)
     if rng.random() < 0.5:

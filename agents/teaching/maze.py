@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 
 from agents.tasks import maze
+from agents.tasks.maze_rules import AGENT, AGENT_ON_GOAL
 from agents.tasks.maze_thoughts import free_thought
 from unimm.train.data import IGNORED, Branch, Lesson
 
@@ -21,7 +22,7 @@ def picture(rng: random.Random, split: str) -> np.ndarray:
     return maze.render_cells(rng.choice(frames_of(next(maze_boards(rng, split, large=0.0)))))
 
 
-LARGE = 0.12
+LARGE = 0.3
 """Share of boards of 9 to 12 cells a side; they need the larger canvas and cost several times as much."""
 
 
@@ -41,8 +42,10 @@ def frames_of(board: maze.Board, most: int = 120) -> list[maze.Board]:
 
 
 SIZES = range(4, 13)
-DEAD_END, AGENT_AT, CELL_STATES = 8, 8 + len(SIZES) + 1, 8 + 2 * (len(SIZES) + 1)
-"""Labels of dead ends and of the agent's cell, each one a size of SIZES and one for larger boards: names count from a board's corner."""
+DEAD_END, KINDS = 8, 9
+"""Label of dead ends, of KINDS labels; the others are what ``maze.canvas_kinds`` says."""
+CELL_STATES = KINDS * (len(SIZES) + 1)
+"""All labels of a size of board, for names count from a board's corner; larger boards than SIZES share theirs."""
 
 
 def _moment(rng: random.Random, frames: list[maze.Board]) -> int:
@@ -52,23 +55,25 @@ def _moment(rng: random.Random, frames: list[maze.Board]) -> int:
 
 
 def named(side: int) -> Iterator[tuple[int, int, tuple[str, ...]]]:
-    """(state, token, words) for dead ends and for the agent: a thought lists the ones, and names where the other is."""
+    """(state, token, words) for all cells of boards: a thought lists dead ends, says where the agent is, and names neighbours of both."""
+    said = {DEAD_END: ("dead",), AGENT: ("agent",), AGENT_ON_GOAL: ("agent",)}
     for n in (n for n in SIZES if maze.canvas_cells(n) == side):
         at = maze.board_offset(n)
-        for label, word in ((DEAD_END, "dead"), (AGENT_AT, "agent")):
-            for r, c in product(range(n), repeat=2):
-                yield label + n - SIZES[0], (r + at) * side + c + at, (word, maze.cell_name((r, c)))
+        for kind, (r, c) in product(range(KINDS), product(range(n), repeat=2)):
+            yield _label(kind, n), (r + at) * side + c + at, (*said.get(kind, ()), maze.cell_name((r, c)))
+
+
+def _label(kind: int, n: int) -> int:
+    return kind + KINDS * min(n - SIZES[0], len(SIZES))
 
 
 def _states(board: maze.Board) -> np.ndarray:
     """What every canvas cell holds, dead ends told apart from other floor."""
     kinds = np.array(maze.canvas_kinds(board))
-    size, at, more = maze.canvas_cells(board.n), maze.board_offset(board.n), min(board.n - SIZES[0], len(SIZES))
+    size, at = maze.canvas_cells(board.n), maze.board_offset(board.n)
     for r, c in maze.dead_ends(board):
-        kinds[(r + at) * size + c + at] = DEAD_END + more
-    if board.agent is not None:
-        kinds[(board.agent[0] + at) * size + board.agent[1] + at] = AGENT_AT + more
-    return kinds
+        kinds[(r + at) * size + c + at] = DEAD_END
+    return _label(kinds, board.n)
 
 
 def _wrong_cells(before: maze.Board, right: maze.Board | None, after: maze.Board) -> np.ndarray:

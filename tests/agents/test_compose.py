@@ -276,16 +276,18 @@ def test_each_thing_is_told_what_it_is_to_a_request_or_an_edit() -> None:
     scene = Scene.of([Thing((0, 0), "square", "red", "small"), RED, Thing((3, 3), "star", "black", "large")])
     square, circle, star = (thing.words for thing in scene.things)
     absent = Request(groups, absent=(Kind(colour="black"),))
-    told = f"look : {square} second , {circle} first , {star} not . "
-    assert look_words(absent, scene) == want_words(absent) + told
-    assert look_words(Request(groups), scene) == want_words(Request(groups)) + told.replace("not", "none")
+    told = f"look : {square} second any square any yes , {circle} first red circle any yes , {star} "
+    assert look_words(absent, scene) == f"{want_words(absent)}{told}not black any any yes . "
+    assert look_words(Request(groups), scene) == f"{want_words(Request(groups))}{told}second any square any no . "
     swap = Edit("swap", KIND, other=Kind("cross"))
-    told = f"look : {STAR.words} yes , {RED.words} no , {BLUE.words} no , {CROSS.words} other . "
+    own, cross = "this any star any", "other any cross any"
+    told = f"look : {STAR.words} {own} yes , {RED.words} {own} no , {BLUE.words} {own} no , {CROSS.words} {cross} yes . "
     assert look_words(swap, START) == want_words(swap) + told
     after = START.without(STAR.slot).put(replace(CROSS, colour="blue"), Thing((0, 0), "star", "green", "small"))
     told = look_words(swap, START, after)
-    assert told.startswith(want_words(swap) + "look : green star small a1 new , green star small b1 yes gone , ")
-    assert f"{CROSS.words} other blue cross {CROSS.size} changed" in told and f"{RED.words} no red {RED.shape} {RED.size} same" in told
+    assert told.startswith(want_words(swap) + "look : green star small a1 new , green star small b1 this any star any yes gone , ")
+    assert f"{CROSS.words} {cross} yes blue cross {CROSS.size} changed" in told
+    assert f"{RED.words} {own} no red {RED.shape} {RED.size} same" in told
     assert look_words(None, scene) == "" and look_words(Request(groups), BLANK) == ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from itertools import count, zip_longest
 
 import pytest
@@ -118,8 +119,8 @@ def test_redraws_get_other_seeds_and_grow_bolder() -> None:
     assert [round(item.temperature, 6) for item in options] == [0.2, 0.2, 0.7, 1.2] and {item.guidance for item in options} == {3.0}
 
 
-def test_a_worse_redraw_does_not_replace_the_best() -> None:
-    confidences = iter([0.6, 0.9, 0.4, 0.8])  # of "wrong": less sure that it is wrong is better
+def test_a_redraw_that_is_refused_too_does_not_replace_the_first_for_a_little_doubt() -> None:
+    confidences = iter([0.95, 0.9, 0.4, 0.8])  # of "wrong": much less sure that it is wrong is better
 
     def judge(problem, before, after) -> Critiqued:
         if before != PROBLEM.image:
@@ -329,3 +330,11 @@ def test_answer_is_scored_from_the_models_words() -> None:
     events = list(DrawAgent(ScriptedModel(script), TASK).events(PROBLEM))
     answered = next(event for event in events if isinstance(event, Answered))
     assert answered.moves == ("left",) and answered.score["solved"] is False and answered.score["legal_frames"] == len(GOLD.frames)
+
+
+@pytest.mark.parametrize("name", sorted(set(TASKS) - {"maze"}))
+def test_a_task_that_the_weights_do_not_know_is_refused(name: str) -> None:
+    model = maze_model()
+    model.capabilities = replace(model.capabilities, plain=False)  # nor can it be asked in plain language
+    with pytest.raises(BadInput, match=f"was not trained on the task {name}"):
+        DrawAgent(model, TASKS[name], Settings()).invoke(TASKS[name].problem("test", 0))

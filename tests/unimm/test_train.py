@@ -34,7 +34,7 @@ from unimm.train.data import Batch, Branch, Lesson, Teacher
 from unimm.train.drawing import DrawingTrainer, trains_drawing
 from unimm.train.loop import StagePlan, rate_at, run_stage
 from unimm.train.reading import REACH, cut
-from unimm.train.understanding import UnderstandingTrainer
+from unimm.train.understanding import UnderstandingTrainer, redrawn
 from unimm.train.vq import FREE_STEPS, VQDecoderTrainer, VQTrainer, drop_twins, trains_vq_decoder, vq_loss
 from unimm.weights import load_sharded
 
@@ -112,6 +112,22 @@ def test_tokens_are_pulled_to_the_words_for_what_they_show() -> None:
     _, last = trainer(batch)
     assert losses[-1] < losses[0] and last["names"] < first["names"]
     assert "names" not in UnderstandingTrainer(toy_star())(batch)[1]
+
+
+@torch.no_grad()
+def test_pictures_to_be_judged_are_shown_as_they_would_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    star = toy_star()
+    pixels = pictures_to_pixels(torch.from_numpy(next(lessons.picture_batches(4, SHARES, 4))))
+    pixels[3] = pixels[2]
+    monkeypatch.setattr("unimm.train.understanding.REDRAWN", 1.0)
+    shown, vq = redrawn(star, pixels, 2), star.pixel_encoder
+    assert torch.equal(shown[[0, 2, 3]], pixels[[0, 2, 3]])  # the first ones, and one in which nothing is new
+    same = (vq.encode(pixels[:1]) == vq.encode(pixels[1:2])).view(8, 8)
+    drawn = vq.decode(vq.encode(pixels[1:2]), (8, 8))[0].clamp(-1, 1)
+    wanted = torch.where(same.repeat_interleave(16, 0).repeat_interleave(16, 1), pixels[0], drawn)
+    torch.testing.assert_close(shown[1], wanted)
+    monkeypatch.setattr("unimm.train.understanding.REDRAWN", 0.0)
+    assert torch.equal(redrawn(star, pixels, 2), pixels)
 
 
 def test_no_gradient_through_what_comes_before_the_codes_changes_nothing() -> None:

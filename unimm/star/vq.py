@@ -88,7 +88,7 @@ class VQModel(nn.Module):
         """Ids [B, h*w] of the codes nearest (plain squared distance) to z [B, dim, h, w]."""
         with torch.autocast(z.device.type, enabled=False):
             rows, table = rearrange(z.float(), "b c h w -> b (h w) c"), self.quantize.embedding.weight.float()
-            return (table.square().sum(1) - 2 * rows @ table.T).argmin(-1)
+            return torch.addmm(table.square().sum(1), rows.flatten(0, 1), table.T, alpha=-2).argmin(-1).view(rows.shape[:2])
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Pixels [B, 3, H, W] to ids [B, h*w]."""

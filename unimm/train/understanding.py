@@ -16,7 +16,9 @@ from unimm.train.alignment import Alignment, aligned
 from unimm.train.data import HEAVY_WEIGHT, IGNORED, Batch, branch_mask
 from unimm.train.naming import named_loss, words_for
 
-STATES = 256
+REDRAWN = 0.4
+"""Share of the pictures to be judged that are shown as they come out of the VQ."""
+STATES = 320
 """Kinds of cell that the training-only head tells apart, at most."""
 
 
@@ -50,7 +52,7 @@ class UnderstandingTrainer(nn.Module):
             states = F.cross_entropy(self.state_head(tokens).float().flatten(0, 1), batch.states.flatten(), ignore_index=IGNORED)
             loss, numbers["states"] = loss + 0.3 * states, states.item()
             if (names := self._names(tokens, batch.states)) is not None:
-                loss, numbers["names"] = loss + 0.3 * names, names.item()
+                loss, numbers["names"] = loss + 0.6 * names, names.item()
         if (batch.faults != IGNORED).any():
             last, before = self._faults(hidden, batch), self._faults(early, batch)
             loss, numbers["faults"], numbers["early_faults"] = loss + 0.5 * last + before, last.item(), before.item()
@@ -69,7 +71,9 @@ class UnderstandingTrainer(nn.Module):
         tokens = None
         if batch.pictures.numel():
             pixels = pictures_to_pixels(rearrange(batch.pictures, "b k h w c -> (b k) h w c"))
-            seen = self.star.see(blemished(pixels) if self.training else pixels)
+            if self.training:
+                pixels = blemished(redrawn(self.star, pixels, batch.pictures.shape[1]))
+            seen = self.star.see(pixels)
             tokens = rearrange(seen, "(b k) l d -> b (k l) d", b=len(batch.ids))
         embeds = self.star.embed(batch.ids, batch.kind, batch.slot, batch.cell, batch.columns, tokens, None)
         mask = branch_mask(batch.segment).to(torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32)
@@ -91,6 +95,23 @@ class UnderstandingTrainer(nn.Module):
         judged = (batch.kind == SEEN) & (labels != IGNORED)
         weight = torch.tensor([1.0, 4.0], device=hidden.device)
         return F.cross_entropy(self.fault_head(hidden[judged]).float(), labels[judged], weight=weight)
+
+
+@torch.no_grad()
+def redrawn(star: Star, pixels: Tensor, group: int) -> Tensor:
+    """Pictures [B * group, 3, H, W] with REDRAWN of those behind the first of each group as the model itself would draw them: decoded from
+    their codes, and kept as they were where the first one has the same code. What is judged in the end looks like that."""
+    each = torch.arange(len(pixels), device=pixels.device)
+    taken = each[(each % group > 0) & (torch.rand(len(each), device=pixels.device) < REDRAWN)]
+    if not len(taken):
+        return pixels
+    vq, side, first = star.pixel_encoder, star.config.vq.factor, pixels[taken // group * group]
+    with torch.autocast(pixels.device.type, enabled=False):
+        ids = vq.encode(pixels[taken])
+        drawn = vq.decode(ids, vq.grid(pixels)).clamp(-1, 1)
+        same = rearrange(ids == vq.encode(first), "n (h w) -> n 1 h w", h=vq.grid(pixels)[0])
+    kept = torch.where(same.repeat_interleave(side, 2).repeat_interleave(side, 3), first, drawn)
+    return pixels.index_copy(0, taken, kept.to(pixels.dtype))
 
 
 def blemished(pixels: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ def test_a_heavy_term_brings_interaction_to_its_targets() -> None:
     batch, star = pictures((False, False)), toy_star().requires_grad_(True)
     trainer = DrawingTrainer(star, Alignment(weights=(("image", 1e4),)))
     optimizer, terms = torch.optim.AdamW(star.parameters(), 3e-3), []
-    for _ in range(20):
+    for _ in range(30):
         loss, numbers = trainer(batch)
         terms.append(numbers["aia"])
         loss.backward()
