@@ -26,7 +26,6 @@ REASONED, WORDS_ALONE = ("geometry", "compose"), 0.5
 """Tasks whose thoughts begin with what is seen, and the share of their lessons that practise the rest on words alone: most of a
 thought is a matter of words, and without the pictures such a lesson holds several problems."""
 NO_PICTURES = np.zeros((0, 128, 128, 3), np.uint8)
-CELL_STATES = 192 + compose.CELL_STATES
 NAMED_SIDES = (8, 12)
 """Sides in tokens of the pictures whose tokens are taught names."""
 

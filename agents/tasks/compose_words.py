@@ -133,8 +133,10 @@ def _role(edit: Edit, slot: Slot, before: Scene, after: Scene | None) -> str:
     if was is None:
         return "new"
     role = _nearest(was, [("this", edit.kind), *([("other", edit.other)] if edit.other is not None else [])])
-    if after is None or now is None:
-        return role if after is None else f"{role} gone"
+    if after is None:
+        return role
+    if now is None:
+        return f"{role} gone"
     return f"{role} {_kind_words(exact(now))} {'same' if now == was else 'changed'}"
 
 

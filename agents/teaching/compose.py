@@ -19,9 +19,6 @@ from agents.tasks.maze_words import cell_name
 from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, Slot, Thing, canvas
 from unimm.train.data import IGNORED, Branch, Lesson
 
-CELL_STATES = 1 + len(SHAPES) * len(COLOURS) * len(SIZES)
-"""What a token can belong to: nothing, or one of all things."""
-
 
 def picture(rng: random.Random, split: str) -> np.ndarray:
     """A random scene, full ones more often than requests have them: uint8 [128, 128, 3]."""

@@ -44,8 +44,6 @@ def frames_of(board: maze.Board, most: int = 120) -> list[maze.Board]:
 SIZES = range(4, 13)
 DEAD_END, KINDS = 8, 9
 """Label of dead ends, of KINDS labels; the others are what ``maze.canvas_kinds`` says."""
-CELL_STATES = KINDS * (len(SIZES) + 1)
-"""All labels of a size of board, for names count from a board's corner; larger boards than SIZES share theirs."""
 
 
 def _moment(rng: random.Random, frames: list[maze.Board]) -> int:
@@ -60,11 +58,12 @@ def named(side: int) -> Iterator[tuple[int, int, tuple[str, ...]]]:
     for n in (n for n in SIZES if maze.canvas_cells(n) == side):
         at = maze.board_offset(n)
         for kind, (r, c) in product(range(KINDS), product(range(n), repeat=2)):
-            yield _label(kind, n), (r + at) * side + c + at, (*said.get(kind, ()), maze.cell_name((r, c)))
+            yield _first_label(n) + kind, (r + at) * side + c + at, (*said.get(kind, ()), maze.cell_name((r, c)))
 
 
-def _label(kind: int, n: int) -> int:
-    return kind + KINDS * min(n - SIZES[0], len(SIZES))
+def _first_label(n: int) -> int:
+    """Every size of board has labels of its own, for names count from a board's corner; larger boards than SIZES share theirs."""
+    return KINDS * min(n - SIZES[0], len(SIZES))
 
 
 def _states(board: maze.Board) -> np.ndarray:
@@ -73,7 +72,7 @@ def _states(board: maze.Board) -> np.ndarray:
     size, at = maze.canvas_cells(board.n), maze.board_offset(board.n)
     for r, c in maze.dead_ends(board):
         kinds[(r + at) * size + c + at] = DEAD_END
-    return _label(kinds, board.n)
+    return _first_label(board.n) + kinds
 
 
 def _wrong_cells(before: maze.Board, right: maze.Board | None, after: maze.Board) -> np.ndarray:
