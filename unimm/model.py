@@ -64,7 +64,7 @@ class Options:
     guidance: float = option(1.0, 1.0, 20.0, "How strongly the words steer the picture; 1 is off.")
     top_k: int = option(1000, 0, 65536, "Keep only the k likeliest tokens; 0 keeps all.")
     top_p: float = option(1.0, 0.01, 1.0, "Keep the likeliest tokens up to this probability.")
-    max_tokens: int = option(160, 1, 4096, "The longest text to write.")
+    max_tokens: int = option(320, 1, 4096, "The longest text to write.")
     think: bool = field(default=True, metadata={"help": "Write a thought first and draw from its latents."})
     speculative: bool = field(default=True, metadata={"help": "Check the source's tokens in runs instead of one by one."})
 

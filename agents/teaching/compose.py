@@ -11,10 +11,11 @@ import numpy as np
 
 from agents.tasks.compose_asks import Ask, compared, judged, mend, random_ask, random_scene, random_thing, solved
 from agents.tasks.compose_edits import Edit
+from agents.tasks.compose_looks import look_words, things_words, want_words
 from agents.tasks.compose_mistakes import corrupt
 from agents.tasks.compose_phrases import PLURALS, phrase
 from agents.tasks.compose_rules import FIRST, Kind, Request, Verdict
-from agents.tasks.compose_words import INSTRUCTIONS, asked, describe_words, look_words, things_words, think_words, verdict_words, want_words
+from agents.tasks.compose_words import INSTRUCTIONS, asked, describe_words, think_words, verdict_words
 from agents.tasks.maze_words import cell_name
 from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, Slot, Thing, canvas
 from unimm.train.data import IGNORED, Branch, Lesson

@@ -11,6 +11,7 @@ import pytest
 
 from agents.tasks.compose_asks import CATEGORIES, GROUPS, SPLITS, judged, mend, random_ask, random_scene, solved, split_of
 from agents.tasks.compose_edits import Edit
+from agents.tasks.compose_looks import changes_words, goal_words, look_words, want_words
 from agents.tasks.compose_mistakes import corrupt
 from agents.tasks.compose_phrases import phrase
 from agents.tasks.compose_rules import FAULTS, FIRST, Group, Kind, Relation, Request, judge, layout
@@ -19,13 +20,11 @@ from agents.tasks.compose_words import (
     INSTRUCTIONS,
     describe_words,
     done,
-    look_words,
     parse_things,
     parse_verdict,
     plan_words,
     planned,
     verdict_words,
-    want_words,
 )  # fmt: skip
 from agents.tasks.maze_words import cell_name
 from agents.tasks.scene import COLOURS, SHAPES, SIZES, Scene, Thing, canvas, read, render
@@ -271,24 +270,43 @@ def test_plans_verdicts_and_descriptions_are_read_again_and_taught() -> None:
     assert done(DONE) and not {word for text in (DONE, *INSTRUCTIONS.values()) for word in text.split()} - known
 
 
-def test_each_thing_is_told_what_it_is_to_a_request_or_an_edit() -> None:
+def test_each_thing_is_held_against_a_request_or_an_edit_word_for_word() -> None:
     groups = (Group(1, Kind("circle", "red")), Group(2, Kind("square")))
     scene = Scene.of([Thing((0, 0), "square", "red", "small"), RED, Thing((3, 3), "star", "black", "large")])
-    square, circle, star = (thing.words for thing in scene.things)
     absent = Request(groups, absent=(Kind(colour="black"),))
-    told = f"look : {square} second any square any yes , {circle} first red circle any yes , {star} "
-    assert look_words(absent, scene) == f"{want_words(absent)}{told}not black any any yes . "
-    assert look_words(Request(groups), scene) == f"{want_words(Request(groups))}{told}second any square any no . "
-    swap = Edit("swap", KIND, other=Kind("cross"))
-    own, cross = "this any star any", "other any cross any"
-    told = f"look : {STAR.words} {own} yes , {RED.words} {own} no , {BLUE.words} {own} no , {CROSS.words} {cross} yes . "
+    square = "first red red circle square no any second any square square any yes"
+    circle = "first red red circle circle any yes"
+    told = f"look : a1 not black red no {square} , a2 not black red no {circle} , d4 not black black any any yes . "
+    assert look_words(absent, scene) == want_words(absent) + told
+    star = "first red black no circle star no second any square star no any"  # two words off ends a comparison, one does not
+    told = f"look : a1 {square} , a2 {circle} , d4 {star} . "
+    assert look_words(Request(groups), scene) == want_words(Request(groups)) + told
+    swap, other = Edit("swap", KIND, other=Kind("cross")), "other any cross circle no"
+    told = (
+        f"look : b1 this any star star any yes , a2 this any star circle no {other} , "
+        "d3 this any star square no other any cross square no , c4 this any star cross no other any cross cross any yes . "
+    )
     assert look_words(swap, START) == want_words(swap) + told
-    after = START.without(STAR.slot).put(replace(CROSS, colour="blue"), Thing((0, 0), "star", "green", "small"))
-    told = look_words(swap, START, after)
-    assert told.startswith(want_words(swap) + "look : green star small a1 new , green star small b1 this any star any yes gone , ")
-    assert f"{CROSS.words} {cross} yes blue cross {CROSS.size} changed" in told
-    assert f"{RED.words} {own} no red {RED.shape} {RED.size} same" in told
     assert look_words(None, scene) == "" and look_words(Request(groups), BLANK) == ""
+
+
+def test_an_edit_is_judged_by_what_became_of_each_thing_and_what_should_have() -> None:
+    swap = Edit("swap", KIND, other=Kind("cross"))
+    after = START.without(STAR.slot).put(replace(CROSS, colour="blue"), Thing((0, 0), "star", "green", "small"))
+    said = changes_words(START, after)
+    assert said.startswith(f"green star small a1 new , {STAR.words} gone , {RED.words} same , ")
+    assert f"{CROSS.words} changed blue cross {CROSS.size}" in said
+    assert "a2 this any star circle no other any cross circle no same , " in look_words(swap, START, after)
+    goal = f"goal : first c4 {STAR.colour} star {STAR.size} , second b1 {CROSS.colour} cross {CROSS.size} . "
+    one = f"a1 first c4 a1 no {STAR.colour} green"
+    assert goal_words(swap, START, after).startswith(f"{goal}now : {one}")
+    add = Edit("add", Kind("circle", "blue"), relation="left", other=Kind("star"))
+    placed = START.put(Thing((0, 0), "circle", "blue", "large"))
+    told = "goal : first left b1 blue circle any . now : a1 first left b1 a1 blue blue circle circle any yes . "
+    assert goal_words(add, START, placed) == told
+    right = START.put(Thing((3, 3), "circle", "blue", "large"))
+    assert "now : d4 first left b1 d4 no blue blue circle circle any . " in goal_words(add, START, right)
+    assert goal_words(Edit("remove", KIND), START, START.without(STAR.slot)) == "goal : none . now : none . "
 
 
 def test_a_verdict_counts_what_is_there_against_what_is_wanted() -> None:
@@ -297,7 +315,7 @@ def test_a_verdict_counts_what_is_there_against_what_is_wanted() -> None:
     places = (("square", (0, 1)), ("circle", (2, 2)), ("star", (3, 3)))
     scene = Scene.of(Thing(place, shape, "red", "large") for shape, place in places)
     said = verdict_words(judged(ask, BLANK, scene), scene, None, None, ask)
-    assert "check : first c3 1 of 1 yes , second b1 1 of 2 no , first left second no , not d4 1 . wrong . " in said
+    assert "check : first c3 1 of 1 yes , second b1 1 of 2 no , c3 left b1 no , not d4 1 . wrong . " in said
 
 
 def test_what_is_wanted_is_told_in_the_words_for_things() -> None:
