@@ -12,6 +12,7 @@ from unimm.star.drawing import Drawing
 from unimm.star.layout import SOURCE, Layout
 from unimm.star.model import Star
 from unimm.star.prefix import Prefix
+from unimm.star.speculate import FIRST_RUN, next_run
 
 
 class Canvas(Drawing):
@@ -27,25 +28,32 @@ class Canvas(Drawing):
         self._hidden = torch.cat([prefix.hidden for prefix in rows])
         self._position = rows[0].position
         self._time = rows[0].time
+        self._drafts = FIRST_RUN
 
     def _first(self, drafts: bool) -> Tensor:
-        """Read the source and the beginning of the canvas; with ``drafts`` also the source's tokens as if they were drawn."""
+        """Read the source and the beginning of the canvas; with ``drafts`` also the first of the source's tokens as if they were drawn."""
         layout = Layout(self.columns, self.star.config.grid_stride, time=self._time)
         if self.source is not None:
             layout.picture(SOURCE, 0, self.cells)
-        layout.canvas(self._begin, 0, self.cells, None if drafts else 0)
+        count = min(self._drafts, self.cells) if drafts else 1
+        layout.canvas(self._begin, 0, self.cells, count - 1)
         self._time = layout.time
-        return self._run(layout, self.cells if drafts else 1, first=True)
+        return self._run(layout, count, first=True)
 
     def _next(self, drafts: bool) -> Tensor:
-        """Read the token settled last, and with ``drafts`` the source's tokens behind it."""
+        """Read the token settled last, and with ``drafts`` a run of the source's tokens behind it."""
         beyond = self._base.get_seq_length() - (self._before + self._done)
         if beyond:
             self._base.crop(-beyond)
             self._stack.crop(-beyond)
         layout = Layout(self.columns, self.star.config.grid_stride, time=self._time)
-        layout.inputs(0, range(self._done, self.cells if drafts else self._done + 1))
+        layout.inputs(0, range(self._done, min(self._done + (self._drafts if drafts else 1), self.cells)))
         return self._run(layout, len(layout))
+
+    def _settle(self, logits: Tensor, drafts: bool, *rest: object) -> None:
+        before = self._done
+        super()._settle(logits, drafts, *rest)
+        self._drafts = next_run(self._drafts, self._done - before, len(logits))
 
     def _run(self, layout: Layout, count: int, first: bool = False) -> Tensor:
         """One pass of base and stack; logits [rows, count, codes] of the last ``count`` inputs."""

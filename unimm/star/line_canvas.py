@@ -11,14 +11,7 @@ from unimm.star.backbone import new_cache
 from unimm.star.drawing import Drawing
 from unimm.star.reading import Reading
 from unimm.star.released import Caches, base_states, stack_states
-
-FIRST_RUN, LEAST_RUN = 16, 2
-"""How many draft tokens are checked at once to begin with, and at least."""
-GROWTH, WEIGHT, REACH = 1.5, 0.3, 1.5
-"""A run in which every draft stood makes the next one longer; else its length moves towards ``REACH`` times what stood.
-
-A pass costs about as much as 16 more tokens in it, so checking too many wastes as much as checking too few.
-"""
+from unimm.star.speculate import FIRST_RUN, next_run
 
 
 class LineCanvas(Drawing):
@@ -76,13 +69,6 @@ class LineCanvas(Drawing):
     def _guide(self, logits: Tensor, weight: float) -> Tensor:
         self.logits = super()._guide(logits, weight)
         return self.logits
-
-
-def next_run(run: int, stood: int, checked: int) -> int:
-    """How many draft tokens to check next, where ``stood`` tokens were settled out of ``checked``."""
-    if stood == checked:
-        return round(run * GROWTH) + 1
-    return max(LEAST_RUN, round((1 - WEIGHT) * run + WEIGHT * REACH * stood))
 
 
 def side_by_side(caches: Sequence[object]) -> object:

@@ -11,6 +11,14 @@ from torch import Tensor
 
 from unimm.sampling import SamplingOptions, probabilities
 
+FIRST_RUN, LEAST_RUN = 16, 2
+"""How many draft tokens are checked at once to begin with, and at least."""
+GROWTH, WEIGHT, REACH = 1.5, 0.3, 1.5
+"""A run in which every draft stood makes the next one longer; else its length moves towards ``REACH`` times what stood.
+
+A pass costs about as much as 16 more tokens in it, so checking too many wastes as much as checking too few.
+"""
+
 
 def accept_run(logits: Tensor, draft: Tensor, options: SamplingOptions, generator: torch.Generator | None = None) -> tuple[int, int | None]:
     """How many draft tokens stand, and the token in place of the first that does not (None where all stand).
@@ -31,3 +39,10 @@ def accept_run(logits: Tensor, draft: Tensor, options: SamplingOptions, generato
     if float(rest.sum()) <= 0:  # all mass on the draft token, and the random number was exactly one
         rest = chances[place]
     return place, int(torch.multinomial(rest.cpu(), 1, generator=generator))
+
+
+def next_run(run: int, stood: int, checked: int) -> int:
+    """How many draft tokens to check next, where ``stood`` tokens were settled out of ``checked``."""
+    if stood == checked:
+        return round(run * GROWTH) + 1
+    return max(LEAST_RUN, round((1 - WEIGHT) * run + WEIGHT * REACH * stood))

@@ -376,7 +376,7 @@ def test_closing_stops_between_tokens_and_steps_and_leaves_nothing(model: Releas
 def test_plain_options_get_the_published_guidance_and_stars_own_mean_what_they_say() -> None:
     assert StarOptions.from_options(Options()).guidance == GUIDANCE
     assert StarOptions.from_options(Options(guidance=3.0, seed=4)) == StarOptions(
-        guidance=3.0, seed=4, temperature=0.0, top_p=1.0, max_tokens=160)  # fmt: skip
+        guidance=3.0, seed=4, temperature=0.0, top_p=1.0, max_tokens=Options().max_tokens)  # fmt: skip
     own = StarOptions(guidance=1.0)
     assert StarOptions.from_options(own) is own
 
