@@ -22,8 +22,10 @@ def picture(rng: random.Random, split: str) -> np.ndarray:
     return maze.render_cells(rng.choice(frames_of(next(maze_boards(rng, split, large=0.0)))))
 
 
-LARGE = 0.15
+LARGE = 0.25
 """Share of boards of 9 to 12 cells a side; they need the larger canvas and cost several times as much."""
+LARGE_JUDGED = 0.3
+"""Share of these with pictures to judge: what a picture shows where is harder to learn for them than whether it is right."""
 
 
 def maze_boards(rng: random.Random, split: str = "train", loops: float = 0.12, large: float = LARGE) -> Iterator[maze.Board]:
@@ -93,7 +95,7 @@ def understanding(rng: random.Random, split: str) -> Lesson:
     board, after = frames[at], frames[at + 1] if at + 1 < len(frames) else None
     branches = [Branch(maze.INSTRUCTIONS["next"], maze.think_words(board), draws=after is not None)]
     shown = [board]
-    if after is not None:
+    if after is not None and (board.n < 9 or rng.random() < LARGE_JUDGED):
         shown += [after, maze.corrupt(rng, board, after)]
         branches += [_judging(number, board, shown[number]) for number in (1, 2)]
     chance = rng.random()
