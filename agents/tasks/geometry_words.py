@@ -6,6 +6,7 @@ import random
 import re
 
 from agents.tasks.figure import SIDE, Figure, Point, Segment, Sheet, point_at, point_name, segment
+from agents.tasks.geometry_lattice import midpoint
 from agents.tasks.geometry_rules import FAULTS, Verdict
 from agents.tasks.geometry_steps import Question, Step, apply, next_step
 
@@ -57,8 +58,22 @@ def thought_words(sheet: Sheet, step: Step | None) -> str:
 
 
 def decided_words(step: Step | None) -> str:
-    """Why, and what to draw."""
-    return (f"{step.why} . " if step and step.why else "") + step_words(step)
+    """Why, how a point in the middle of two others is found, and what to draw."""
+    return (f"{step.why} . " if step and step.why else "") + _middle_words(step) + step_words(step)
+
+
+def _middle_words(step: Step | None) -> str:
+    """Columns and rows of the two points that the reason names last, each with what is in the middle; nothing where no middle is meant.
+
+    A number between two others is a small thing to know, a point between two others is one of a thousand.
+    """
+    if step is None or step.q is not None or not re.search(r"\b(midpoint|between)\b", step.why):
+        return ""
+    ends = [point for _, name in _READ.findall(step.why)[-2:] if (point := point_at(name))]
+    if len(ends) < 2 or midpoint(*ends) != step.p:
+        return ""
+    (row, column), (other_row, other_column) = ends
+    return f"middle {column} {other_column} {step.p[1]} , {row} {other_row} {step.p[0]} . "
 
 
 def parse_step(text: str) -> Step | None:
@@ -110,17 +125,22 @@ def verdict_words(verdict: Verdict) -> str:
 
 
 def judged_words(due: Step | None, before: Sheet, after: Sheet | None, verdict: Verdict) -> str:
-    """The whole verdict as the model gives it: the thought that is due before the picture, what was drawn, and whether that is right."""
-    seen = "none" if after is None else " , ".join(_new(due, before, after)) or "none"
-    return f"{thought_words(before, due)} see : {seen} . {verdict_words(verdict)}"
+    """The whole verdict as the model gives it: what is there that was not there before, damage too, then the thought that was due, and
+    whether that is what was drawn. Who has just said what ought to be there sees it there."""
+    seen = [] if after is None else _new(before, after)
+    if verdict.fault in _DAMAGE:
+        seen.append(" ".join((_DAMAGE[verdict.fault], *([point_name(verdict.where)] if verdict.where else []))))
+    return f"see : {' , '.join(seen) or 'none'} . {thought_words(before, due)} {verdict_words(verdict)}"
 
 
-def _new(due: Step | None, before: Sheet, after: Sheet) -> list[str]:
-    """What one sheet shows and the one before does not; a line that is due is named the way round that it is due."""
+_DAMAGE = {"unreadable": "unreadable", "figure_changed": "changed", "mark_lost": "lost", "line_lost": "lost"}
+
+
+def _new(before: Sheet, after: Sheet) -> list[str]:
+    """What one sheet shows and the one before does not."""
     marks = [Step("mark", point) for point in sorted(after.marks - before.marks)]
     lines = [Step("connect", *line) for line in sorted(after.lines - before.lines)]
-    steps = [due if due and due.q and step.q and segment(due.p, due.q) == segment(step.p, step.q) else step for step in (*marks, *lines)]
-    return [step_words(step).removesuffix(" .") for step in steps]
+    return [step_words(step).removesuffix(" .") for step in (*marks, *lines)]
 
 
 def parse_verdict(text: str) -> tuple[bool, str | None, Point | None]:

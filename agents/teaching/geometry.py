@@ -37,6 +37,8 @@ IN_PIECES = 0.5
 
 DRILLS = 0.35
 """Share of the lessons in words that are drills."""
+JUDGED = 0.3
+"""Share of the problems in words that hold what would be seen against what is due."""
 ANSWERED = 0.5
 """Share of the problems in words that surely come after the last line: sums and products need more practice than a picture gives."""
 
@@ -149,6 +151,8 @@ def reasoning(rng: random.Random, split: str = "train") -> Branch:
     if rng.random() < DRILLS:
         return drill(rng)
     question = generate(split, rng, rng.choice(HARDER) if rng.random() < PRACTISED else None)
+    if rng.random() < JUDGED:
+        return _judging_alone(rng, question)
     sheet = question.sheets[-1] if rng.random() < ANSWERED else rng.choice(question.sheets)
     if sheet == question.sheets[-1] and rng.random() < 0.9:
         what, reply = "answer", words.reasoned_words(question)
@@ -156,6 +160,15 @@ def reasoning(rng: random.Random, split: str = "train") -> Branch:
         what, reply = "next", words.decided_words(next_step(question, sheet))
     draws = what == "next" and sheet != question.sheets[-1]
     return Branch(words.ask_words(what, question), reply, draws=draws, alone=True, told=words.seen_words(sheet))
+
+
+def _judging_alone(rng: random.Random, question: Question) -> Branch:
+    """A verdict from what would be seen in a picture, and where the points were before."""
+    at = rng.randrange(len(question.sheets) - 1)
+    before, right = question.sheets[at], question.sheets[at + 1]
+    said = _judging(question, 1, before, right, corrupt(rng, before, right) if rng.random() < 0.6 else right)
+    told = said.reply[: said.reply.index(words.seen_words(before)) + len(words.seen_words(before))]
+    return Branch(said.ask, said.reply.removeprefix(told).strip(), alone=True, told=told)
 
 
 def _judging(question: Question, number: int, before: Sheet, right: Sheet | None, after: Sheet) -> Branch:

@@ -342,6 +342,8 @@ def test_thoughts_on_words_alone_go_on_as_those_on_pictures_do():
         assert branch.alone and not branch.shows and reading and all(f"{name} " in branch.told for name in reading)
         if branch.ask.startswith("geometry answer"):
             assert branch.reply.startswith("because ") and words.parse_answer(branch.reply)
+        elif branch.ask.startswith("geometry judge"):
+            assert branch.told.startswith("see : ") and words.parse_verdict(branch.reply)[0] == branch.reply.endswith(" correct .")
         else:
             assert words.done(branch.reply) != branch.draws
 
@@ -366,3 +368,11 @@ def test_vertices_and_marks_have_names_where_they_stand():
                 assert named[state, cell] == (letter, point_name(point))
             elif point in sheet.marks:
                 assert named[state, cell] == ("drawn", point_name(point))
+
+
+def test_a_point_in_the_middle_is_found_column_by_column_and_row_by_row():
+    why = "median from A c2 goes to the midpoint of B a7 C e5"
+    assert words.decided_words(Step("mark", (6, 3), None, f"{why} , first M")) == f"{why} , first M . middle 1 5 3 , 7 5 6 . mark c6 ."
+    assert words.decided_words(Step("connect", (2, 3), (6, 3), why)) == f"{why} . connect c2 to c6 ."
+    foot = "altitude from A c2 to B a7 C e7 is the distance , first its foot"  # in the middle by chance: no middle is meant
+    assert words.decided_words(Step("mark", (7, 3), None, foot)) == f"{foot} . mark c7 ."
