@@ -78,14 +78,28 @@ def look_words(ask: Ask | None, scene: Scene, after: Scene | None = None) -> str
 
     Of a request against what shall "not" be there and against its groups in turn, up to the one that it is of; of an edit against what
     that is about ("this") and the "other" thing that it names. Each word of what is wanted stands beside the thing's own, "no" behind two
-    that differ, "yes" behind all that are alike. With ``after`` follows whether the thing is the same, changed or gone.
+    that differ, "yes" behind all that are alike, and which one of its group a thing is. With ``after`` follows whether the thing is the
+    same, changed or gone.
     """
     if ask is None or not scene.things:
         return want_words(ask) if ask is not None and after is not None else ""
-    lines = [" ".join((cell_name(thing.slot), *_held(ask, thing))) for thing in scene.things]
+    lines = [" ".join((cell_name(thing.slot), *held)) for thing, held in zip(scene.things, _held_all(ask, scene), strict=True)]
     if after is not None:
         lines = [f"{line} {_status(thing, after.at(thing.slot))}" for line, thing in zip(lines, scene.things, strict=True)]
     return f"{want_words(ask)}look : {' , '.join(lines)} . "
+
+
+def _held_all(ask: Ask, scene: Scene) -> list[list[str]]:
+    lines = [_held(ask, thing) for thing in scene.things]
+    if isinstance(ask, Edit):
+        return lines
+    counts: dict[str, int] = {}
+    for line in lines:
+        if line and line[-1] == "yes":
+            group = [word for word in line if word in ("not", *_ORDINALS)][-1]
+            counts[group] = counts.get(group, 0) + 1
+            line += [group, str(counts[group])]
+    return lines
 
 
 def _held(ask: Ask, thing: Thing) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from itertools import product
 
 from agents.tasks.compose_asks import Ask
 from agents.tasks.compose_edits import Edit
 from agents.tasks.compose_looks import changes_words, goal_words, look_words, ordinal, things_words
-from agents.tasks.compose_rules import FAULTS, Request, Verdict, matched
+from agents.tasks.compose_rules import FAULTS, Relation, Request, Verdict, holds, matched
 from agents.tasks.maze_words import cell_at, cell_name
 from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, Slot, Thing
 
@@ -55,22 +57,29 @@ def think_words(before: Scene, after: Scene | None, ask: Ask | None = None) -> s
 
 
 def _check_words(verdict: Verdict, ask: Ask | None) -> list[str]:
-    """Clause by clause what holds. Of a request: what is of each group, how many of how many that is, how the groups of a relation stand to
-    each other, and what is there of what shall not be."""
+    """Clause by clause what holds. Of a request: how many of how many of each group, how the things of a relation stand to each other, up
+    to the first two that do not as they should, and how much is there of what shall not be."""
     if not isinstance(ask, Request):
         return list(verdict.checks)
-    found = [" ".join(map(cell_name, slots)) for slots in verdict.found]
     words = []
     for index, answer in enumerate(verdict.checks):
         if index < len(ask.groups):
             count = ask.groups[index].count
-            parts = (ordinal(index), found[index], answer, "of", str(count), "yes" if answer == str(count) else "no")
+            words.append(f"{ordinal(index)} {answer} of {count} {'yes' if answer == str(count) else 'no'}")
         elif index < len(ask.groups) + len(ask.relations):
             relation = ask.relations[index - len(ask.groups)]
-            parts = (found[relation.first] or "none", relation.word, found[relation.second] or "none", answer)
+            words += _pair_words(relation, verdict.found[relation.first], verdict.found[relation.second])
         else:
-            parts = ("not", found[index], answer)
-        words.append(" ".join(filter(None, parts)))
+            words.append(f"not {answer}")
+    return words
+
+
+def _pair_words(relation: Relation, first: Iterable[Slot], second: Iterable[Slot]) -> list[str]:
+    words = []
+    for one, two in product(first, second):
+        words.append(f"{cell_name(one)} {relation.word} {cell_name(two)} {'yes' if holds(relation, [one], [two]) else 'no'}")
+        if words[-1].endswith("no"):
+            break
     return words
 
 
