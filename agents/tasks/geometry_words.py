@@ -58,22 +58,22 @@ def thought_words(sheet: Sheet, step: Step | None) -> str:
 
 
 def decided_words(step: Step | None) -> str:
-    """Why, how a point in the middle of two others is found, and what to draw."""
-    return (f"{step.why} . " if step and step.why else "") + _middle_words(step) + step_words(step)
+    """Why, how a point is found that has no letter, and what to draw."""
+    return (f"{step.why} . " if step and step.why else "") + _found_words(step) + step_words(step)
 
 
-def _middle_words(step: Step | None) -> str:
-    """Columns and rows of the two points that the reason names last, each with what is in the middle; nothing where no middle is meant.
+def _found_words(step: Step | None) -> str:
+    """Column and row of a point that is not named yet; for a midpoint, behind those of the two points that the reason names last.
 
     A number between two others is a small thing to know, a point between two others is one of a thousand.
     """
-    if step is None or step.q is not None or not re.search(r"\b(midpoint|between)\b", step.why):
+    if step is None or not (step.q is None or "as far as" in step.why):
         return ""
+    row, column = step.q or step.p
     ends = [point for _, name in _READ.findall(step.why)[-2:] if (point := point_at(name))]
-    if len(ends) < 2 or midpoint(*ends) != step.p:
-        return ""
-    (row, column), (other_row, other_column) = ends
-    return f"middle {column} {other_column} {step.p[1]} , {row} {other_row} {step.p[0]} . "
+    if step.q is None and len(ends) == 2 and re.search(r"\b(midpoint|between)\b", step.why) and midpoint(*ends) == step.p:
+        return f"middle {ends[0][1]} {ends[1][1]} {column} , {ends[0][0]} {ends[1][0]} {row} . "
+    return f"at {column} , {row} . "
 
 
 def parse_step(text: str) -> Step | None:

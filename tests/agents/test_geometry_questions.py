@@ -375,4 +375,4 @@ def test_a_point_in_the_middle_is_found_column_by_column_and_row_by_row():
     assert words.decided_words(Step("mark", (6, 3), None, f"{why} , first M")) == f"{why} , first M . middle 1 5 3 , 7 5 6 . mark c6 ."
     assert words.decided_words(Step("connect", (2, 3), (6, 3), why)) == f"{why} . connect c2 to c6 ."
     foot = "altitude from A c2 to B a7 C e7 is the distance , first its foot"  # in the middle by chance: no middle is meant
-    assert words.decided_words(Step("mark", (7, 3), None, foot)) == f"{foot} . mark c7 ."
+    assert words.decided_words(Step("mark", (7, 3), None, foot)) == f"{foot} . at 3 , 7 . mark c7 ."
