@@ -6,7 +6,7 @@ import random
 from itertools import combinations
 
 from agents.tasks.figure import SIDE, Point, point_name
-from agents.tasks.geometry_lattice import along_squares, length, midpoint
+from agents.tasks.geometry_lattice import along_squares, foot, length, midpoint
 from agents.tasks.maze_rules import MOVES
 from agents.tasks.maze_words import cell_name
 from unimm.train.data import Branch
@@ -17,8 +17,8 @@ LARGEST = 12
 
 
 def drill(rng: random.Random) -> Branch:
-    """Points with all that each two of them have in common, sums as they come in answers, or moves."""
-    return rng.choice((_pairs, _sums, _moves))(rng)
+    """Points with all that each two of them have in common, points found from others, sums as they come in answers, or moves."""
+    return rng.choice((_pairs, _found, _found, _sums, _moves))(rng)
 
 
 def _pairs(rng: random.Random) -> Branch:
@@ -43,6 +43,24 @@ def _places(rng: random.Random, count: int) -> list[Point]:
         if point not in places:
             places.append(point)
     return places
+
+
+def _found(rng: random.Random) -> Branch:
+    """Points without a letter, as thoughts find them: in the middle of two, or the foot of an altitude on a line along the squares."""
+    asked, told = [], []
+    while len(told) < 5:
+        top, p, q = ((rng.randrange(1, SIDE), rng.randrange(1, SIDE)) for _ in range(3))
+        if rng.random() < 0.5:
+            q = (p[0], q[1]) if rng.random() < 0.5 else (q[0], p[1])
+        names = f"{point_name(p)} {point_name(q)}"
+        if p != q and along_squares(p, q) and rng.random() < 0.7:
+            (row, column), what = foot(top, p, q), f"{point_name(top)} to {names}"
+            asked.append(f"foot {what}")
+            told.append(f"{what} at {column} , {row} mark {point_name((row, column))}")
+        elif p != q and (middle := midpoint(p, q)) is not None:
+            asked.append(f"midpoint {names}")
+            told.append(f"{names} middle {p[1]} {q[1]} {middle[1]} , {p[0]} {q[0]} {middle[0]} mark {point_name(middle)}")
+    return Branch(f"geometry find : {' , '.join(asked)}", f"{' . '.join(told)} .", alone=True)
 
 
 def _sums(rng: random.Random) -> Branch:

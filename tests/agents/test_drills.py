@@ -25,8 +25,8 @@ def drills(count: int) -> list[Branch]:
 
 def test_sums_are_right() -> None:
     seen = 0
-    for branch in drills(200):
-        if branch.told or branch.ask.startswith("maze"):
+    for branch in drills(300):
+        if branch.told or branch.ask.startswith("maze") or " mark " in branch.reply:
             continue
         for equation in branch.reply.removesuffix(" .").split(" , "):
             left, right = equation.split(" = ")
@@ -54,7 +54,7 @@ def test_pairs_are_compared_and_halved_rightly() -> None:
 
 
 def test_moves_lead_to_the_cell_beside() -> None:
-    ways = [way for branch in drills(100) for way in re.findall(r"agent at ([a-h])([1-8]) . go (\w+) to ([a-h])([1-8]) .", branch.reply)]
+    ways = [way for branch in drills(200) for way in re.findall(r"agent at ([a-h])([1-8]) . go (\w+) to ([a-h])([1-8]) .", branch.reply)]
     assert len(ways) > 100
     for column, row, move, to_column, to_row in ways:
         step = (ord(to_column) - ord(column), int(to_row) - int(row))
@@ -73,3 +73,17 @@ def test_a_picture_in_pieces_holds_tokens_of_the_three_that_it_is_made_from() ->
                 assert any((pieces[place] == picture[place]).all() for picture in three)
         mixed += not any(np.array_equal(pieces, picture) for picture in three)
     assert mixed > 5
+
+
+def test_points_found_from_others_are_where_they_are_told():
+    found = [branch.reply for branch in drills(300) if " mark " in branch.reply]
+    feet = [way for reply in found for way in re.findall(r"(\w\d) to (\w\d) (\w\d) at (\d) , (\d) mark (\w)(\d)", reply)]
+    for (top, one, two, column, row, letter, digit) in feet:
+        assert (letter, digit) == ("abcdefg"[int(column) - 1], row)
+        across = one[1] == two[1]  # the line runs along a row: the foot is on it, below or above the top
+        assert (letter, digit) == ((top[0], one[1]) if across else (one[0], top[1]))
+    middles = [way for reply in found for way in re.findall(r"([a-g])(\d) ([a-g])(\d) middle \d \d (\d) , \d \d (\d) mark (\w)(\d)", reply)]
+    for (one, row, two, other, column, middle, letter, digit) in middles:
+        assert 2 * int(digit) == int(row) + int(other) == 2 * int(middle)
+        assert 2 * "abcdefg".index(letter) == "abcdefg".index(one) + "abcdefg".index(two) == 2 * int(column) - 2
+    assert len(feet) > 50 and len(middles) > 50
