@@ -46,21 +46,44 @@ def _places(rng: random.Random, count: int) -> list[Point]:
 
 
 def _found(rng: random.Random) -> Branch:
-    """Points without a letter, as thoughts find them: in the middle of two, or the foot of an altitude on a line along the squares."""
-    asked, told = [], []
-    while len(told) < 5:
+    """Points without a letter, as thoughts find them: in the middle of two, some squares along a line, or the foot of an altitude."""
+    found: list[tuple[str, str]] = []
+    while len(found) < 5:
         top, p, q = ((rng.randrange(1, SIDE), rng.randrange(1, SIDE)) for _ in range(3))
-        if rng.random() < 0.5:
+        if rng.random() < 0.6:
             q = (p[0], q[1]) if rng.random() < 0.5 else (q[0], p[1])
-        names = f"{point_name(p)} {point_name(q)}"
-        if p != q and along_squares(p, q) and rng.random() < 0.7:
-            (row, column), what = foot(top, p, q), f"{point_name(top)} to {names}"
-            asked.append(f"foot {what}")
-            told.append(f"{what} at {column} , {row} mark {point_name((row, column))}")
-        elif p != q and (middle := midpoint(p, q)) is not None:
-            asked.append(f"midpoint {names}")
-            told.append(f"{names} middle {p[1]} {q[1]} {middle[1]} , {p[0]} {q[0]} {middle[0]} mark {point_name(middle)}")
-    return Branch(f"geometry find : {' , '.join(asked)}", f"{' . '.join(told)} .", alone=True)
+        if p != q and (what := rng.choice((_foot, _middle, _squares_on))(rng, top, p, q)):
+            found.append(what)
+    return Branch(f"geometry find : {' , '.join(ask for ask, _ in found)}", f"{' . '.join(told for _, told in found)} .", alone=True)
+
+
+def _foot(rng: random.Random, top: Point, p: Point, q: Point) -> tuple[str, str] | None:
+    if not along_squares(p, q):
+        return None
+    what = f"{point_name(top)} to {point_name(p)} {point_name(q)}"
+    return f"foot {what}", f"{what} {_at(foot(top, p, q))}"
+
+
+def _middle(rng: random.Random, top: Point, p: Point, q: Point) -> tuple[str, str] | None:
+    if (middle := midpoint(p, q)) is None:
+        return None
+    what = f"{point_name(p)} {point_name(q)}"
+    digits = f"{p[1]} {q[1]} {middle[1]} , {p[0]} {q[0]} {middle[0]}"
+    return f"midpoint {what}", f"{what} middle {digits} mark {point_name(middle)}"
+
+
+def _squares_on(rng: random.Random, top: Point, p: Point, q: Point) -> tuple[str, str] | None:
+    """From one point some squares towards another."""
+    if not along_squares(p, q):
+        return None
+    squares = rng.randint(1, length(p, q))
+    point = tuple(one + squares * ((other > one) - (other < one)) for one, other in zip(p, q, strict=True))
+    what = f"{squares} from {point_name(p)} to {point_name(q)}"
+    return what, f"{what} {_at((point[0], point[1]))}"
+
+
+def _at(point: Point) -> str:
+    return f"at {point[1]} , {point[0]} mark {point_name(point)}"
 
 
 def _sums(rng: random.Random) -> Branch:

@@ -77,7 +77,7 @@ def test_a_picture_in_pieces_holds_tokens_of_the_three_that_it_is_made_from() ->
 
 def test_points_found_from_others_are_where_they_are_told():
     found = [branch.reply for branch in drills(300) if " mark " in branch.reply]
-    feet = [way for reply in found for way in re.findall(r"(\w\d) to (\w\d) (\w\d) at (\d) , (\d) mark (\w)(\d)", reply)]
+    feet = [way for reply in found for way in re.findall(r"([a-g]\d) to ([a-g]\d) ([a-g]\d) at (\d) , (\d) mark (\w)(\d)", reply)]
     for (top, one, two, column, row, letter, digit) in feet:
         assert (letter, digit) == ("abcdefg"[int(column) - 1], row)
         across = one[1] == two[1]  # the line runs along a row: the foot is on it, below or above the top
@@ -86,4 +86,9 @@ def test_points_found_from_others_are_where_they_are_told():
     for (one, row, two, other, column, middle, letter, digit) in middles:
         assert 2 * int(digit) == int(row) + int(other) == 2 * int(middle)
         assert 2 * "abcdefg".index(letter) == "abcdefg".index(one) + "abcdefg".index(two) == 2 * int(column) - 2
-    assert len(feet) > 50 and len(middles) > 50
+    ways = [way for reply in found for way in re.findall(r"(\d) from (\w)(\d) to (\w)(\d) at (\d) , (\d) mark (\w)(\d)", reply)]
+    for squares, letter, digit, other, far, column, row, to, number in ways:
+        (x, y), (u, v), (a, b) = ((ord(name), int(line)) for name, line in ((letter, digit), (other, far), (to, number)))
+        assert (chr(96 + int(column)), row) == (to, number)
+        assert abs(a - x) + abs(b - y) == int(squares) and abs(a - x) + abs(u - a) == abs(u - x) and abs(b - y) + abs(v - b) == abs(v - y)
+    assert min(len(feet), len(middles), len(ways)) > 40
