@@ -125,6 +125,7 @@ def test_run_scrub_and_compare(url: str, visit: Callable[..., Any]) -> None:
     assert page.locator(".mark-fault").count() and page.locator(".mark-fault").first.get_attribute("data-cell") == "a1"
     assert "no agent" in page.get_attribute("#picture", "alt") and "not kept" in page.inner_text("#step-facts")
     assert "Both reject" in page.inner_text("#agreement") and page.locator(".verdict.no").count() == 2
+    assert page.is_hidden("#said")  # a bare verdict is on its card already
     shot(page, "fault")
     after = page.get_attribute("#picture", "src")
     page.click("#compare [data-mode=before]")
@@ -407,6 +408,20 @@ def test_recorded_run_opens_by_itself(visit: Callable[..., Any], tmp_path: Path,
         page.wait_for_selector("#timeline .item >> nth=5")
         assert "recorded run" in page.inner_text("#trace-title") and at(page) == 0
         shot(page, "first-sight", full=False)
+
+
+def test_a_verdict_is_shown_as_the_model_said_it(visit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    path = next(path for path in desk.recorded().values() if Trace.load(path).task == "compose")
+    monkeypatch.setattr(desk, "recorded", lambda: {"one": path})
+    with served(slipping()) as address:
+        page = visit(address)
+        page.click("#timeline .item >> nth=3")
+        assert page.inner_text("#step-kind") == "Judge" and page.is_visible("#said")
+        page.click("#said summary")
+        said = next(c.words for entry in Trace.load(path).rounds() if (c := entry.verdict("model")))
+        assert page.inner_text("#said-words").replace(" ", "") == said.replace(" ", "")
+        page.click("#timeline .item >> nth=0")
+        assert page.is_hidden("#said")
 
 
 def test_bad_and_nasty_files(url: str, visit: Callable[..., Any], tmp_path: Path) -> None:

@@ -59,6 +59,9 @@ function showVerdicts(item) {
   const others = critiques.map((critique) => critique.by).filter((by) => by !== "model" && by !== "program");
   $("verdicts").replaceChildren(...["model", "program", ...others].map((by) => verdictCard(by, critiques)));
   showAgreement($("agreement"), critiques);
+  const said = critiques.find((critique) => critique.by === "model")?.words ?? "";
+  $("said").hidden = said.split(" . ").length < 3; // a bare verdict is on its card
+  $("said-words").replaceChildren(...($("said").hidden ? [] : thoughtNodes(said)));
 }
 
 /** What one judge says of a picture. */
