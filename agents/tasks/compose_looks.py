@@ -46,7 +46,7 @@ def want_words(ask: Ask) -> str:
 
 def _scene_wanted(request: Request) -> list[str]:
     groups = [f"{ordinal(index)} {group.count} {_kind_words(group.kind)}" for index, group in enumerate(request.groups)]
-    relations = [relation_words(relation) for relation in request.relations]
+    relations = [_relation_words(relation) for relation in request.relations]
     return groups + relations + [f"not {_kind_words(kind)}" for kind in request.absent]
 
 
@@ -61,7 +61,7 @@ def _change_wanted(edit: Edit) -> str:
     return " ".join(words)
 
 
-def relation_words(relation: Relation) -> str:
+def _relation_words(relation: Relation) -> str:
     return f"{ordinal(relation.first)} {relation.word} {ordinal(relation.second)}"
 
 

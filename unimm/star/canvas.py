@@ -12,7 +12,6 @@ from unimm.star.drawing import Drawing
 from unimm.star.layout import SOURCE, Layout
 from unimm.star.model import Star
 from unimm.star.prefix import Prefix
-from unimm.star.speculate import FIRST_RUN, next_run
 
 
 class Canvas(Drawing):
@@ -28,14 +27,13 @@ class Canvas(Drawing):
         self._hidden = torch.cat([prefix.hidden for prefix in rows])
         self._position = rows[0].position
         self._time = rows[0].time
-        self._drafts = FIRST_RUN
 
     def _first(self, drafts: bool) -> Tensor:
         """Read the source and the beginning of the canvas; with ``drafts`` also the first of the source's tokens as if they were drawn."""
         layout = Layout(self.columns, self.star.config.grid_stride, time=self._time)
         if self.source is not None:
             layout.picture(SOURCE, 0, self.cells)
-        count = min(self._drafts, self.cells) if drafts else 1
+        count = self._count(drafts)
         layout.canvas(self._begin, 0, self.cells, count - 1)
         self._time = layout.time
         return self._run(layout, count, first=True)
@@ -47,13 +45,8 @@ class Canvas(Drawing):
             self._base.crop(-beyond)
             self._stack.crop(-beyond)
         layout = Layout(self.columns, self.star.config.grid_stride, time=self._time)
-        layout.inputs(0, range(self._done, min(self._done + (self._drafts if drafts else 1), self.cells)))
+        layout.inputs(0, range(self._done, self._done + self._count(drafts)))
         return self._run(layout, len(layout))
-
-    def _settle(self, logits: Tensor, drafts: bool, *rest: object) -> None:
-        before = self._done
-        super()._settle(logits, drafts, *rest)
-        self._drafts = next_run(self._drafts, self._done - before, len(logits))
 
     def _run(self, layout: Layout, count: int, first: bool = False) -> Tensor:
         """One pass of base and stack; logits [rows, count, codes] of the last ``count`` inputs."""

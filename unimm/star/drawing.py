@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unimm.model import Options
 from unimm.sampling import guided, sample
-from unimm.star.speculate import accept_run
+from unimm.star.speculate import FIRST_RUN, accept_run, next_run
 
 
 class Drawing:
@@ -23,6 +23,7 @@ class Drawing:
         self.cells, self.source = cells, draft
         self.ids = draft.clone() if draft is not None else torch.zeros(cells, dtype=torch.long)
         self.passes, self._done, self._rows = 0, 0, rows
+        self._ahead = FIRST_RUN
 
     def preview(self) -> Tensor:
         """The ids so far: settled ones, the draft's behind them."""
@@ -43,12 +44,16 @@ class Drawing:
                 logits = self._next(drafts)
 
     def _first(self, drafts: bool) -> Tensor:
-        """Logits [rows, n, codes] of the first ``n`` cells: one, or with ``drafts`` as many as draft tokens were read."""
+        """Logits [rows, n, codes] of the first ``n`` cells (``_count``)."""
         raise NotImplementedError
 
     def _next(self, drafts: bool) -> Tensor:
         """The same of the first cells that are not settled."""
         raise NotImplementedError
+
+    def _count(self, drafts: bool) -> int:
+        """How many cells a pass is about: one, or with ``drafts`` a run of those that are not settled."""
+        return min(self._ahead, self.cells - self._done) if drafts else 1
 
     def _settle(self, logits: Tensor, drafts: bool, options: Options, generator: torch.Generator) -> None:
         """Decide the tokens that ``logits`` [n, codes] are for, from the first unsettled cell on."""
@@ -61,6 +66,7 @@ class Drawing:
         if token is not None:
             self.ids[self._done] = token
             self._done += 1
+        self._ahead = next_run(self._ahead, kept + (token is not None), len(logits))
 
     def _guide(self, logits: Tensor, weight: float) -> Tensor:
         return logits[0] if self._rows == 1 else guided(logits[0], logits[1], weight)

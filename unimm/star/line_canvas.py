@@ -11,7 +11,6 @@ from unimm.star.backbone import new_cache
 from unimm.star.drawing import Drawing
 from unimm.star.reading import Reading
 from unimm.star.released import Caches, base_states, stack_states
-from unimm.star.speculate import FIRST_RUN, next_run
 
 
 class LineCanvas(Drawing):
@@ -25,12 +24,11 @@ class LineCanvas(Drawing):
         self.star, self._row = rows[0].star, rows[0]
         self._caches = Caches(base=side_by_side([row.cache for row in rows]))
         self._prompt = torch.cat([row.hidden for row in rows])
-        self._run = FIRST_RUN
         self.raw: Tensor | None = None
 
     def _first(self, drafts: bool) -> Tensor:
         """The stack reads the prompt, which the base has read already, and with ``drafts`` the first of them behind it."""
-        count = min(self._run, self.cells) if drafts else 1
+        count = self._count(drafts)
         hidden, positions = self._prompt, self._row.positions
         if count > 1:
             places = self._row.places(self._row.length, count - 1)
@@ -44,17 +42,10 @@ class LineCanvas(Drawing):
         for cache in (self._caches.base, self._caches.stack):
             if beyond := cache.get_seq_length() - before:
                 cache.crop(-beyond)
-        count = min(self._run, self.cells - self._done) if drafts else 1
+        count = self._count(drafts)
         places = self._row.places(before, count)
         hidden = self._understand(self.ids[self._done - 1 : self._done - 1 + count], places)
         return self._draw(hidden, places, count)
-
-    def _settle(self, logits: Tensor, drafts: bool, *rest: object) -> None:
-        before = self._done
-        super()._settle(logits, drafts, *rest)
-        if drafts:
-            stood = self._done - before
-            self._run = next_run(self._run, stood, len(logits))
 
     def _understand(self, ids: Tensor, places: Tensor) -> Tensor:
         embeds = self.star.drawn(ids.to(self.star.device))[None].expand(self._rows, -1, -1)
