@@ -23,6 +23,7 @@ from unimm.star.backbone import see
 from unimm.star.generate import StarModel
 from unimm.star.speculate import accept_run
 from unimm.star.tokenizer import word_tokenizer
+from unimm.star.vq import NOWHERE
 from unimm.weights import save_sharded
 
 
@@ -207,3 +208,25 @@ def test_model_folder_round_trip(tmp_path) -> None:
         load(tmp_path)
     with pytest.raises(MissingWeights):
         load(tmp_path / "nowhere")
+
+
+def test_joined_heads_say_what_the_heads_say_one_by_one() -> None:
+    star = toy_star()
+    table = star.pixel_encoder.quantize.embedding.weight
+    with torch.no_grad():
+        table[5:9] = 2 * NOWHERE
+        for module in (star.pixel_code_head, star.pixel_change_head):
+            for value in module.parameters():
+                value.add_(torch.randn_like(value) * 0.1)
+        star.pixel_change_head.looks.normal_()
+        hidden = torch.randn(2, 7, star.hidden)
+        source = torch.randint(0, len(table), (2, 7))
+        source[0, 3] = -1
+        apart = [star.pixel_logits(hidden), star.pixel_logits(hidden, source)]
+        star.settle()
+        joined = [star.pixel_logits(hidden), star.pixel_logits(hidden, source), star.pixel_logits(hidden, source, star.lean(source))]
+    used = torch.ones(len(table), dtype=torch.bool)
+    used[5:9] = False
+    for one, other in zip([*apart, apart[1]], joined, strict=True):
+        assert torch.allclose(one[..., used], other[..., used], atol=1e-4)
+    assert joined[0][..., ~used].max() < -1000

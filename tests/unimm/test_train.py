@@ -25,8 +25,9 @@ from agents.teaching import geometry as geometry_lessons
 from agents.teaching import maze as maze_lessons
 from agents.teaching.begin import begin_with
 from unimm.document import Image
+from unimm.star.heads import ChangeHead
 from unimm.star.layout import TEXT
-from unimm.star.model import ChangeHead, Star, is_base, pictures_to_pixels
+from unimm.star.model import Star, is_base, pictures_to_pixels
 from unimm.star.tokenizer import word_tokenizer
 from unimm.star.vq import NOWHERE, VQModel
 from unimm.train.codes import more_codes, nearest

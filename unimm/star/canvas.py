@@ -27,6 +27,8 @@ class Canvas(Drawing):
         self._hidden = torch.cat([prefix.hidden for prefix in rows])
         self._position = rows[0].position
         self._time = rows[0].time
+        with torch.inference_mode():
+            self._lean = star.lean(source_ids)
 
     def _first(self, drafts: bool) -> Tensor:
         """Read the source and the beginning of the canvas; with ``drafts`` also the first of the source's tokens as if they were drawn."""
@@ -64,8 +66,9 @@ class Canvas(Drawing):
             out = self.star.draw(hidden, position, causal_mask(hidden.shape[1]), self._stack)
         else:
             out = self.star.draw(hidden, position, causal_mask(len(layout), cached), self._stack)
-        source = None if self.source is None else self.source[self._done : self._done + count].expand(self._rows, -1)
-        return self.star.pixel_logits(out[:, -count:], source)
+        here = slice(self._done, self._done + count)
+        source = None if self.source is None else self.source[here].expand(self._rows, -1)
+        return self.star.pixel_logits(out[:, -count:], source, None if self._lean is None else self._lean[here])
 
 
 def _side_by_side(rows: Sequence[Prefix]) -> object:

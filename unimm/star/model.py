@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -12,8 +11,9 @@ from torch import Tensor, nn
 
 from unimm.star.backbone import build_base, build_stack, decode, see
 from unimm.star.config import StarConfig
+from unimm.star.heads import ChangeHead, CodeHead, JoinedHead
 from unimm.star.layout import DRAWN, SEEN, SOURCE
-from unimm.star.vq import NOWHERE, VQModel
+from unimm.star.vq import VQModel
 
 
 class Adapter(nn.Module):
@@ -45,80 +45,6 @@ class Places(nn.Module):
         return (self.row(known // columns) + self.column(known % columns)) * (cell >= 0)[..., None]
 
 
-class CodeHead(nn.Module):
-    """Logits over the codebook from the codes' own vectors: codes that look alike are drawn alike. Codes out of use get none."""
-
-    def __init__(self, code: int, hidden: int) -> None:
-        super().__init__()
-        self.look = nn.Sequential(nn.Linear(code, hidden), nn.GELU(), nn.Linear(hidden, hidden))
-        self.say = nn.Linear(hidden, hidden, bias=False)
-        nn.init.zeros_(self.say.weight)
-        self.register_buffer("kept", None, persistent=False)
-
-    def forward(self, hidden: Tensor, table: Tensor) -> Tensor:
-        """``hidden`` [..., hidden] and the codebook [codes, code] to logits [..., codes]."""
-        idle = table.abs().amax(1) > NOWHERE / 2
-        looks = self.looks(table) if self.kept is None else self.kept
-        return (self.say(hidden) @ looks.T).masked_fill(idle, -1e4)
-
-    def looks(self, table: Tensor) -> Tensor:
-        """What the codes of the codebook [codes, code] look like, [codes, hidden]."""
-        return self.look(table.masked_fill(table.abs().amax(1, keepdim=True) > NOWHERE / 2, 0.0))
-
-
-LOOK_PX = 8
-"""Pixels along one side of what a code looks like."""
-
-
-class ChangeHead(nn.Module):
-    """Logits over the codebook from what is to be seen at a place: the source's code there, changed as the stack says.
-
-    ``looks`` [codes, 3 * LOOK_PX**2 + code] is what each code stands for, small and apart from white, and behind it the code itself;
-    it comes from the trained VQ (``set_looks``) and is not trained. A code's logit is its squared distance from the look that is
-    wanted, times a sharpness.
-    """
-
-    def __init__(self, hidden: int, codes: int, code: int) -> None:
-        super().__init__()
-        self.change = nn.Linear(hidden, 3 * LOOK_PX**2 + code)
-        nn.init.zeros_(self.change.weight)
-        nn.init.zeros_(self.change.bias)
-        self.sharpness = nn.Parameter(torch.tensor(-2.3))
-        self.register_buffer("looks", torch.zeros(codes, 3 * LOOK_PX**2 + code))
-        self.register_buffer("kept", None, persistent=False)
-
-    def forward(self, hidden: Tensor, source: Tensor | None) -> Tensor:
-        """``hidden`` [..., hidden] and the source's ids [...] (-1 or None: nothing there) to logits [..., codes]."""
-        wanted = self.wanted(hidden, source)
-        with torch.autocast(hidden.device.type, enabled=False):
-            looks = self.looks.float()
-            squares = looks.square().sum(1) if self.kept is None else self.kept
-            return self.sharpness.float().exp() * (2 * wanted @ looks.T - squares)
-
-    def wanted(self, hidden: Tensor, source: Tensor | None) -> Tensor:
-        """How the code should look, [..., 3 * LOOK_PX**2 + code] in float32."""
-        wanted = self.change(hidden).float()
-        return wanted if source is None else wanted + self.looks[source.clamp(min=0)].float() * (source >= 0)[..., None]
-
-    @torch.no_grad()
-    def set_looks(self, vq: VQModel, batches: Iterable[Tensor]) -> None:
-        """Fill ``looks`` with the mean of the patches that each code stands for in batches of pixels [B, 3, H, W].
-
-        Codes that stand for none of them look like the nearest code that does.
-        """
-        table = vq.quantize.embedding.weight.float()
-        sums, counts = torch.zeros(len(table), 3 * LOOK_PX**2), torch.zeros(len(table))
-        for pixels in batches:
-            ids, small = vq.encode(pixels).flatten(), F.avg_pool2d(pixels - 1, vq.config.factor // LOOK_PX)
-            sums.index_add_(0, ids, rearrange(small, "b c (h p) (w q) -> (b h w) (c p q)", p=LOOK_PX, q=LOOK_PX))
-            counts += torch.bincount(ids, minlength=len(counts))
-        seen = counts > 0
-        means = (sums[seen] / counts[seen, None])[torch.cdist(table, table[seen]).argmin(1)]
-        codes = table.masked_fill(table.abs().amax(1, keepdim=True) > NOWHERE / 2, 0.0)
-        weight = (means[seen].square().sum(1).mean() / codes[seen].square().sum(1).mean()).sqrt()
-        self.looks.copy_(torch.cat([means, weight * codes], 1))
-
-
 class Star(nn.Module):
     """The network alone: no sampling, no text.
 
@@ -143,6 +69,7 @@ class Star(nn.Module):
             nn.init.constant_(self.pixel_copy_gate.bias, 5.0)
         if config.change_head:
             self.pixel_change_head = ChangeHead(hidden, config.vq.codebook_size, config.vq.codebook_dim)
+        self.joined_head: JoinedHead | None = None
         if config.stack_reads:
             self.stack_reader = nn.Linear(hidden, hidden, bias=False)
             nn.init.zeros_(self.stack_reader.weight)
@@ -161,12 +88,11 @@ class Star(nn.Module):
 
     @torch.no_grad()
     def settle(self) -> Star:
-        """Keep what hangs on the codebook alone, for a network that is not trained any more; returns the network."""
+        """Join the heads over the codebook, for a network that is not trained any more; returns the network."""
         self.eval().requires_grad_(False)
-        if self.config.code_head:
-            self.pixel_code_head.kept = self.pixel_code_head.looks(self.pixel_encoder.quantize.embedding.weight)
-        if self.config.change_head:
-            self.pixel_change_head.kept = self.pixel_change_head.looks.float().square().sum(1)
+        if self.config.code_head and self.config.change_head:
+            table = self.pixel_encoder.quantize.embedding.weight
+            self.joined_head = JoinedHead(self.pixel_output_head, self.pixel_code_head, self.pixel_change_head, table)
         return self
 
     def words(self, ids: Tensor) -> Tensor:
@@ -231,21 +157,33 @@ class Star(nn.Module):
         """Logits over the vocabulary from the base's states [..., hidden or 2 hidden]."""
         return self.base.lm_head(hidden[..., : self.hidden])
 
-    def pixel_logits(self, hidden: Tensor, source: Tensor | None = None) -> Tensor:
+    def lean(self, source: Tensor | None) -> Tensor | None:
+        """What ``pixel_logits`` can be given for the source's VQ ids [...] instead of working it out anew; None where it is nothing."""
+        return None if source is None or self.joined_head is None else self.joined_head.lean(source)
+
+    def pixel_logits(self, hidden: Tensor, source: Tensor | None = None, lean: Tensor | None = None) -> Tensor:
         """Logits over the codebook [..., codes] from stack states [..., hidden].
 
         ``source`` [...] are the source's VQ ids at the places that are drawn, -1 where there is none; read with ``copies`` and
-        ``change_head`` only.
+        ``change_head`` only. ``lean`` is what ``lean`` has said of them.
         """
+        if self.joined_head is not None:
+            logits = self.joined_head(hidden, self.lean(source) if lean is None else lean)
+        else:
+            logits = self._heads(hidden, source)
+        if self.config.copies and source is not None:
+            bonus = self.pixel_copy_gate(hidden) * (source >= 0)[..., None]
+            logits = logits.scatter_add(-1, source.clamp(min=0)[..., None], bonus.to(logits.dtype))
+        return logits
+
+    def _heads(self, hidden: Tensor, source: Tensor | None) -> Tensor:
+        """The heads over the codebook one by one, as they are trained."""
         logits = self.pixel_output_head(hidden)
         if self.config.code_head:
             table = self.pixel_encoder.quantize.embedding.weight
             logits = logits + self.pixel_code_head(hidden, table.to(hidden.dtype))
         if self.config.change_head:
             logits = logits + self.pixel_change_head(hidden, source)
-        if self.config.copies and source is not None:
-            bonus = self.pixel_copy_gate(hidden) * (source >= 0)[..., None]
-            logits = logits.scatter_add(-1, source.clamp(min=0)[..., None], bonus.to(logits.dtype))
         return logits
 
 
