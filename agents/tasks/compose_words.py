@@ -56,7 +56,7 @@ def think_words(before: Scene, after: Scene | None, ask: Ask | None = None) -> s
     return f"{seen}{found}{plan_words(before, after, ask)}"
 
 
-def _check_words(verdict: Verdict, ask: Ask | None) -> list[str]:
+def check_words(verdict: Verdict, ask: Ask | None) -> list[str]:
     """Clause by clause what holds. Of a request: how many of how many of each group, how the things of a relation stand to each other, up
     to the first two that do not as they should, and how much is there of what shall not be."""
     if not isinstance(ask, Request):
@@ -117,7 +117,7 @@ def verdict_words(
     if seen is not None:
         words.append(f"see : {things_words(seen) if was is None else changes_words(was, seen)} .")
         words.append((look_words(ask, seen) if was is None else f"{look_words(ask, was, seen)}{goal_words(ask, was, seen)}").strip())
-    words += [f"check : {' , '.join(_check_words(verdict, ask))} ."] if verdict.checks else []
+    words += [f"check : {' , '.join(check_words(verdict, ask))} ."] if verdict.checks else []
     if verdict.ok:
         return " ".join(filter(None, (*words, "correct .")))
     place = f" at {cell_name(verdict.where)}" if verdict.where is not None else ""

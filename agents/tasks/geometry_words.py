@@ -63,17 +63,29 @@ def decided_words(step: Step | None) -> str:
 
 
 def _found_words(step: Step | None) -> str:
-    """Column and row of a point that is not named yet; for a midpoint, behind those of the two points that the reason names last.
+    """Column and row of a point that is not named yet; for a midpoint, behind those of the two points that the reason names last, and
+    for one so many squares from another as what these come to.
 
     A number between two others is a small thing to know, a point between two others is one of a thousand.
     """
     if step is None or not (step.q is None or "as far as" in step.why):
         return ""
     row, column = step.q or step.p
-    ends = [point for _, name in _READ.findall(step.why)[-2:] if (point := point_at(name))]
+    named = [point for _, name in _READ.findall(step.why) if (point := point_at(name))]
+    ends = named[-2:]
     if step.q is None and len(ends) == 2 and re.search(r"\b(midpoint|between)\b", step.why) and midpoint(*ends) == step.p:
         return f"middle {ends[0][1]} {ends[1][1]} {column} , {ends[0][0]} {ends[1][0]} {row} . "
+    if start := named[:1] if "from both sides" in step.why else ends[:1] if _WAY.search(step.why) else []:
+        return f"at {squares_words(start[0][1], column)} , {squares_words(start[0][0], row)} . "
     return f"at {column} , {row} . "
+
+
+_WAY = re.compile(r"\bfrom [A-Z] \w+ to [A-Z] \w+$")
+
+
+def squares_words(start: int, end: int) -> str:
+    """A column or row so many squares from another one, "7 - 2 = 5"; that one itself where it is no other."""
+    return f"{start} {'+' if end > start else '-'} {abs(end - start)} = {end}" if end != start else f"{end}"
 
 
 def parse_step(text: str) -> Step | None:

@@ -15,7 +15,7 @@ from agents.tasks.compose_looks import look_words, things_words, want_words
 from agents.tasks.compose_mistakes import corrupt
 from agents.tasks.compose_phrases import PLURALS, phrase
 from agents.tasks.compose_rules import FIRST, Kind, Request, Verdict
-from agents.tasks.compose_words import INSTRUCTIONS, asked, describe_words, think_words, verdict_words
+from agents.tasks.compose_words import INSTRUCTIONS, asked, check_words, describe_words, think_words, verdict_words
 from agents.tasks.maze_words import cell_name
 from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, Slot, Thing, canvas
 from unimm.train.data import IGNORED, Branch, Lesson
@@ -113,7 +113,10 @@ def _matching(rng: random.Random, split: str) -> Branch:
     kinds = [group.kind for group in ask.groups] + list(ask.absent) if isinstance(ask, Request) else [ask.kind, ask.other or ask.kind]
     scene = Scene.of(_near(rng, rng.choice(kinds), slot) for slot in sorted(rng.sample(Scene().free, rng.randint(4, 9))))
     told = f"see : {things_words(scene)} . {want_words(ask)}"
-    return _told("compose find :", told, f"see : {things_words(scene)} . {look_words(ask, scene)}".strip())
+    whole = f"see : {things_words(scene)} . {look_words(ask, scene)}"
+    if isinstance(ask, Request):
+        whole += f"check : {' , '.join(check_words(judged(ask, Scene(), scene), ask))} ."
+    return _told("compose find :", told, whole.strip())
 
 
 def _near(rng: random.Random, kind: Kind, slot: Slot) -> Thing:

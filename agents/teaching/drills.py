@@ -7,6 +7,7 @@ from itertools import combinations
 
 from agents.tasks.figure import SIDE, Point, point_name
 from agents.tasks.geometry_lattice import along_squares, foot, length, midpoint
+from agents.tasks.geometry_words import squares_words
 from agents.tasks.maze_rules import MOVES
 from agents.tasks.maze_words import cell_name
 from unimm.train.data import Branch
@@ -52,7 +53,7 @@ def _found(rng: random.Random) -> Branch:
         top, p, q = ((rng.randrange(1, SIDE), rng.randrange(1, SIDE)) for _ in range(3))
         if rng.random() < 0.6:
             q = (p[0], q[1]) if rng.random() < 0.5 else (q[0], p[1])
-        if p != q and (what := rng.choice((_foot, _middle, _squares_on))(rng, top, p, q)):
+        if p != q and (what := rng.choice((_foot, _middle, _squares_on, _squares_both))(rng, top, p, q)):
             found.append(what)
     return Branch(f"geometry find : {' , '.join(ask for ask, _ in found)}", f"{' . '.join(told for _, told in found)} .", alone=True)
 
@@ -79,7 +80,18 @@ def _squares_on(rng: random.Random, top: Point, p: Point, q: Point) -> tuple[str
     squares = rng.randint(1, length(p, q))
     point = tuple(one + squares * ((other > one) - (other < one)) for one, other in zip(p, q, strict=True))
     what = f"{squares} from {point_name(p)} to {point_name(q)}"
-    return what, f"{what} {_at((point[0], point[1]))}"
+    return what, f"{what} at {squares_words(p[1], point[1])} , {squares_words(p[0], point[0])} mark {point_name((point[0], point[1]))}"
+
+
+def _squares_both(rng: random.Random, top: Point, p: Point, q: Point) -> tuple[str, str] | None:
+    """From one point some squares along both directions of the paper."""
+    if p[0] == q[0] or p[1] == q[1]:
+        return None
+    squares = rng.randint(1, min(abs(p[0] - q[0]), abs(p[1] - q[1])))
+    row, column = (one + squares * (1 if other > one else -1) for one, other in zip(p, q, strict=True))
+    corners = f"{point_name((p[0], q[1]))} {point_name((q[0], p[1]))}"
+    what = f"{squares} from {point_name(p)} to {corners}"
+    return what, f"{what} at {squares_words(p[1], column)} , {squares_words(p[0], row)} mark {point_name((row, column))}"
 
 
 def _at(point: Point) -> str:

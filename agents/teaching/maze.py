@@ -22,7 +22,7 @@ def picture(rng: random.Random, split: str) -> np.ndarray:
     return maze.render_cells(rng.choice(frames_of(next(maze_boards(rng, split, large=0.0)))))
 
 
-LARGE = 0.25
+LARGE = 0.15
 """Share of boards of 9 to 12 cells a side; they need the larger canvas and cost several times as much."""
 LARGE_JUDGED = 0.3
 """Share of these with pictures to judge: what a picture shows where is harder to learn for them than whether it is right."""
@@ -48,10 +48,10 @@ DEAD_END, KINDS = 8, 9
 """Label of dead ends, of KINDS labels; the others are what ``maze.canvas_kinds`` says."""
 
 
-def _moment(rng: random.Random, frames: list[maze.Board]) -> int:
-    """A frame to ask about: any, but half the time one of the greying ones, which need more practice."""
+def _moment(rng: random.Random, frames: list[maze.Board], greyed: float = 0.5) -> int:
+    """A frame to ask about: any, but with this chance one of the greying ones, which need more practice."""
     greying = [index for index, frame in enumerate(frames) if frame.greying]
-    return rng.choice(greying) if greying and rng.random() < 0.5 else rng.randrange(len(frames))
+    return rng.choice(greying) if greying and rng.random() < greyed else rng.randrange(len(frames))
 
 
 def named(side: int) -> Iterator[tuple[int, int, tuple[str, ...]]]:
@@ -91,7 +91,7 @@ def _judging(picture: int, before: maze.Board, after: maze.Board) -> Branch:
 def understanding(rng: random.Random, split: str) -> Lesson:
     """One board at one moment: think, judge a right and a wrong next picture, then describe, give the route or answer."""
     frames = frames_of(next(maze_boards(rng, split)))
-    at = _moment(rng, frames)
+    at = _moment(rng, frames, greyed=0.7)
     board, after = frames[at], frames[at + 1] if at + 1 < len(frames) else None
     branches = [Branch(maze.INSTRUCTIONS["next"], maze.think_words(board), draws=after is not None)]
     shown = [board]
@@ -101,7 +101,7 @@ def understanding(rng: random.Random, split: str) -> Lesson:
     chance = rng.random()
     if chance < 0.15:
         branches.append(Branch(maze.INSTRUCTIONS["describe"], maze.describe_words(board)))
-    elif chance < 0.35 and maze.route(board):
+    elif chance < 0.2 and maze.route(board):
         branches.append(Branch(maze.INSTRUCTIONS["route"], maze.route_words(board)))
     else:
         moves = rng.choices(list(maze.MOVES), k=rng.randint(1, 26))

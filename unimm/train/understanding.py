@@ -45,7 +45,7 @@ class UnderstandingTrainer(nn.Module):
         logits = self.star.word_logits(hidden[speaks]).float()
         words = F.cross_entropy(logits, batch.labels[speaks], reduction="none")
         right = logits.argmax(-1) == batch.labels[speaks]
-        weights = batch.weights[speaks].clamp(min=torch.where(right, 0.0, HEAVY_WEIGHT))
+        weights = batch.weights[speaks].clamp(min=torch.where(right, 0.0, HEAVY_WEIGHT)) * _words_in_reply(batch)[speaks].rsqrt()
         text = (words * weights).sum() / weights.sum()
         loss, numbers = text, {"text": text.item(), "right": right.float().mean().item()}
         if tokens is not None and (batch.states != IGNORED).any():
@@ -95,6 +95,15 @@ class UnderstandingTrainer(nn.Module):
         judged = (batch.kind == SEEN) & (labels != IGNORED)
         weight = torch.tensor([1.0, 4.0], device=hidden.device)
         return F.cross_entropy(self.fault_head(hidden[judged]).float(), labels[judged], weight=weight)
+
+
+def _words_in_reply(batch: Batch) -> Tensor:
+    """How many words the reply has that a word is of, [B, L]. A reply counts as the root of that: else verdicts of a hundred words on
+    scenes would drown thoughts of ten on mazes, of which each word decides as much."""
+    branch = batch.segment.abs()
+    counts = torch.zeros(len(branch), int(branch.max()) + 1, device=branch.device)
+    counts.scatter_add_(1, branch, (batch.labels != IGNORED).float())
+    return counts.gather(1, branch).clamp(min=1)
 
 
 @torch.no_grad()
