@@ -77,9 +77,9 @@ def look_words(ask: Ask | None, scene: Scene, after: Scene | None = None) -> str
     """What is wanted (``want_words``), and each thing held against that: what hangs on it is then read and not searched for.
 
     Of a request against what shall "not" be there and against its groups in turn, up to the one that it is of; of an edit against what
-    that is about ("this") and the "other" thing that it names. Each word of what is wanted stands beside the thing's own, "no" behind two
-    that differ, "yes" behind all that are alike, and which one of its group a thing is. With ``after`` follows whether the thing is the
-    same, changed or gone.
+    that is about ("this") and the "other" thing that it names. Each word of what is wanted stands beside the thing's own; behind two
+    that differ, what it is that differs, "yes" behind all that are alike, and which one of its group a thing is. With ``after`` follows
+    whether the thing is the same, changed or gone.
     """
     if ask is None or not scene.things:
         return want_words(ask) if ask is not None and after is not None else ""
@@ -112,12 +112,14 @@ def _held(ask: Ask, thing: Thing) -> list[str]:
 
 
 def _pairs(kind: Kind, thing: Thing, most: int) -> list[str]:
-    """Word by word what is wanted and what is there, until ``most`` of them differ; "yes" where none did."""
+    """Word by word what is wanted and what is there, until ``most`` of them differ, each followed by what it is that differs; "yes" where
+    none did."""
     words, missed = list[str](), 0
-    for want, is_ in ((kind.colour, thing.colour), (kind.shape, thing.shape), (kind.size, thing.size)):
+    for what in ("colour", "shape", "size"):
+        want, is_ = getattr(kind, what), getattr(thing, what)
         words += [want, is_] if want else ["any"]
         if want not in (None, is_):
-            words.append("no")
+            words.append(what)
             missed += 1
         if missed == most:
             return words

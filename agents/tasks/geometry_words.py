@@ -63,24 +63,34 @@ def decided_words(step: Step | None) -> str:
 
 
 def _found_words(step: Step | None) -> str:
-    """Column and row of a point that is not named yet; for a midpoint, behind those of the two points that the reason names last, and
-    for one so many squares from another as what these come to.
+    """Column and row of a point that is not named yet, from what they follow from: those of two points named before, where it is the
+    middle of these, or lies straight above or beside some point on their line; a sum, where it is so many squares from another.
 
-    A number between two others is a small thing to know, a point between two others is one of a thousand.
+    A number beside two others is a small thing to know, a point among three others is one of a thousand.
     """
     if step is None or not (step.q is None or "as far as" in step.why):
         return ""
-    row, column = step.q or step.p
-    named = [point for _, name in _READ.findall(step.why) if (point := point_at(name))]
-    ends = named[-2:]
-    if step.q is None and len(ends) == 2 and re.search(r"\b(midpoint|between)\b", step.why) and midpoint(*ends) == step.p:
-        return f"middle {ends[0][1]} {ends[1][1]} {column} , {ends[0][0]} {ends[1][0]} {row} . "
-    if start := named[:1] if "from both sides" in step.why else ends[:1] if _WAY.search(step.why) else []:
-        return f"at {squares_words(start[0][1], column)} , {squares_words(start[0][0], row)} . "
-    return f"at {column} , {row} . "
+    point = step.q or step.p
+    named = [found for _, name in _READ.findall(step.why) if (found := point_at(name))]
+    if step.q is None and re.search(r"\b(midpoint|between)\b", step.why) and len(named) > 1 and midpoint(*named[-2:]) == point:
+        return f"middle {beside_words(*named[-2:], point)} . "
+    if _TO_LINE.search(step.why):
+        return f"at {beside_words(*named[-2:], point)} . "
+    if "foot" in step.why or "as far as" in step.why:
+        return f"at {beside_words(*named[-3:-1], point)} . "
+    if "from both sides" in step.why or _WAY.search(step.why):
+        start = named[0] if "from both sides" in step.why else named[-2]
+        return f"at {squares_words(start[1], point[1])} , {squares_words(start[0], point[0])} . "
+    return f"at {point[1]} , {point[0]} . "
 
 
 _WAY = re.compile(r"\bfrom [A-Z] \w+ to [A-Z] \w+$")
+_TO_LINE = re.compile(r"\baltitude from [A-Z] \w+ to ")
+
+
+def beside_words(p: Point, q: Point, found: Point) -> str:
+    """The columns of three points, then their rows."""
+    return f"{p[1]} {q[1]} {found[1]} , {p[0]} {q[0]} {found[0]}"
 
 
 def squares_words(start: int, end: int) -> str:

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from agents.tasks.figure import SIDE, Point, point_name
 from agents.tasks.geometry_lattice import along_squares, foot, length, midpoint
-from agents.tasks.geometry_words import squares_words
+from agents.tasks.geometry_words import beside_words, squares_words
 from agents.tasks.maze_rules import MOVES
 from agents.tasks.maze_words import cell_name
 from unimm.train.data import Branch
@@ -62,15 +62,15 @@ def _foot(rng: random.Random, top: Point, p: Point, q: Point) -> tuple[str, str]
     if not along_squares(p, q):
         return None
     what = f"{point_name(top)} to {point_name(p)} {point_name(q)}"
-    return f"foot {what}", f"{what} {_at(foot(top, p, q))}"
+    point = foot(top, p, q)
+    return f"foot {what}", f"{what} at {beside_words(p, q, point)} mark {point_name(point)}"
 
 
 def _middle(rng: random.Random, top: Point, p: Point, q: Point) -> tuple[str, str] | None:
     if (middle := midpoint(p, q)) is None:
         return None
     what = f"{point_name(p)} {point_name(q)}"
-    digits = f"{p[1]} {q[1]} {middle[1]} , {p[0]} {q[0]} {middle[0]}"
-    return f"midpoint {what}", f"{what} middle {digits} mark {point_name(middle)}"
+    return f"midpoint {what}", f"{what} middle {beside_words(p, q, middle)} mark {point_name(middle)}"
 
 
 def _squares_on(rng: random.Random, top: Point, p: Point, q: Point) -> tuple[str, str] | None:
@@ -92,10 +92,6 @@ def _squares_both(rng: random.Random, top: Point, p: Point, q: Point) -> tuple[s
     corners = f"{point_name((p[0], q[1]))} {point_name((q[0], p[1]))}"
     what = f"{squares} from {point_name(p)} to {corners}"
     return what, f"{what} at {squares_words(p[1], column)} , {squares_words(p[0], row)} mark {point_name((row, column))}"
-
-
-def _at(point: Point) -> str:
-    return f"at {point[1]} , {point[0]} mark {point_name(point)}"
 
 
 def _sums(rng: random.Random) -> Branch:

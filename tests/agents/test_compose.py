@@ -274,17 +274,17 @@ def test_each_thing_is_held_against_a_request_or_an_edit_word_for_word() -> None
     groups = (Group(1, Kind("circle", "red")), Group(2, Kind("square")))
     scene = Scene.of([Thing((0, 0), "square", "red", "small"), RED, Thing((3, 3), "star", "black", "large")])
     absent = Request(groups, absent=(Kind(colour="black"),))
-    square = "first red red circle square no any second any square square any yes second 1"
+    square = "first red red circle square shape any second any square square any yes second 1"
     circle = "first red red circle circle any yes first 1"
-    told = f"look : a1 not black red no {square} , a2 not black red no {circle} , d4 not black black any any yes not 1 . "
+    told = f"look : a1 not black red colour {square} , a2 not black red colour {circle} , d4 not black black any any yes not 1 . "
     assert look_words(absent, scene) == want_words(absent) + told
-    star = "first red black no circle star no second any square star no any"  # two words off ends a comparison, one does not
+    star = "first red black colour circle star shape second any square star shape any"  # two words off ends a comparison, one does not
     told = f"look : a1 {square} , a2 {circle} , d4 {star} . "
     assert look_words(Request(groups), scene) == want_words(Request(groups)) + told
-    swap, other = Edit("swap", KIND, other=Kind("cross")), "other any cross circle no"
+    swap, other = Edit("swap", KIND, other=Kind("cross")), "other any cross circle shape"
     told = (
-        f"look : b1 this any star star any yes , a2 this any star circle no {other} , "
-        "d3 this any star square no other any cross square no , c4 this any star cross no other any cross cross any yes . "
+        f"look : b1 this any star star any yes , a2 this any star circle shape {other} , "
+        "d3 this any star square shape other any cross square shape , c4 this any star cross shape other any cross cross any yes . "
     )
     assert look_words(swap, START) == want_words(swap) + told
     assert look_words(None, scene) == "" and look_words(Request(groups), BLANK) == ""
@@ -296,7 +296,7 @@ def test_an_edit_is_judged_by_what_became_of_each_thing_and_what_should_have() -
     said = changes_words(START, after)
     assert said.startswith(f"green star small a1 new , {STAR.words} gone , {RED.words} same , ")
     assert f"{CROSS.words} changed blue cross {CROSS.size}" in said
-    assert "a2 this any star circle no other any cross circle no same , " in look_words(swap, START, after)
+    assert "a2 this any star circle shape other any cross circle shape same , " in look_words(swap, START, after)
     goal = f"goal : first c4 {STAR.colour} star {STAR.size} , second b1 {CROSS.colour} cross {CROSS.size} . "
     one = f"a1 first c4 a1 no {STAR.colour} green"
     assert goal_words(swap, START, after).startswith(f"{goal}now : {one}")

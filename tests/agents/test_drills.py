@@ -77,9 +77,11 @@ def test_a_picture_in_pieces_holds_tokens_of_the_three_that_it_is_made_from() ->
 
 def test_points_found_from_others_are_where_they_are_told():
     found = [branch.reply for branch in drills(300) if " mark " in branch.reply]
-    feet = [way for reply in found for way in re.findall(r"([a-g]\d) to ([a-g]\d) ([a-g]\d) at (\d) , (\d) mark (\w)(\d)", reply)]
-    for (top, one, two, column, row, letter, digit) in feet:
-        assert (letter, digit) == ("abcdefg"[int(column) - 1], row)
+    three = r"(\d) (\d) (\d) , (\d) (\d) (\d)"
+    feet = [way for reply in found for way in re.findall(rf"([a-g]\d) to ([a-g]\d) ([a-g]\d) at {three} mark (\w)(\d)", reply)]
+    for (top, one, two, *digits, letter, digit) in feet:
+        named = [(str("abcdefg".index(name[0]) + 1), name[1]) for name in (one, two, letter + digit)]
+        assert digits == [column for column, _ in named] + [row for _, row in named]
         across = one[1] == two[1]  # the line runs along a row: the foot is on it, below or above the top
         assert (letter, digit) == ((top[0], one[1]) if across else (one[0], top[1]))
     middles = [way for reply in found for way in re.findall(r"([a-g])(\d) ([a-g])(\d) middle \d \d (\d) , \d \d (\d) mark (\w)(\d)", reply)]

@@ -375,4 +375,14 @@ def test_a_point_in_the_middle_is_found_column_by_column_and_row_by_row():
     assert words.decided_words(Step("mark", (6, 3), None, f"{why} , first M")) == f"{why} , first M . middle 1 5 3 , 7 5 6 . mark c6 ."
     assert words.decided_words(Step("connect", (2, 3), (6, 3), why)) == f"{why} . connect c2 to c6 ."
     foot = "altitude from A c2 to B a7 C e7 is the distance , first its foot"  # in the middle by chance: no middle is meant
-    assert words.decided_words(Step("mark", (7, 3), None, foot)) == f"{foot} . at 3 , 7 . mark c7 ."
+    assert words.decided_words(Step("mark", (7, 3), None, foot)) == f"{foot} . at 1 5 3 , 7 7 7 . mark c7 ."
+    above = "perpendicular to B a7 C e7 through the midpoint as far as A d2"
+    assert words.decided_words(Step("connect", (7, 3), (2, 3), above)) == f"{above} . at 1 5 3 , 7 7 2 . connect c7 to c2 ."
+
+
+def test_a_point_some_squares_away_is_found_by_a_sum():
+    along = "bisector from A a2 makes D P = A D , A a2 D a5 3 , first P from D a5 to C g5"
+    assert words.decided_words(Step("mark", (5, 4), None, along)) == f"{along} . at 1 + 3 = 4 , 5 . mark d5 ."
+    both = "bisector from A g6 cuts the angle of 90 in half , A g6 B d6 3 , A g6 C g3 3 , first P 1 from both sides"
+    assert words.decided_words(Step("mark", (5, 6), None, both)) == f"{both} . at 7 - 1 = 6 , 6 - 1 = 5 . mark f5 ."
+    assert words.decided_words(Step("mark", (5, 6), None, "try another line")) == "try another line . at 6 , 5 . mark f5 ."

@@ -20,7 +20,7 @@ HEAVY_WEIGHT = 5.0
 ABOUT = 2
 """Words that say what belongs to one cell, at most: the two ends of a line."""
 DECISIVE = ("correct", "wrong", "yes", "no", "other", "none", "not", "first", "second", "third", "last", "same", "new", "gone", "changed",
-            "straight", "slanted")  # fmt: skip
+            "straight", "slanted", "colour", "shape", "size")  # fmt: skip
 """Words that say what was found out about a picture or a thing in it; the others mostly follow from these."""
 LEADING = ("to", "mark", "connect", "go", "plan", "clear")
 """Words behind which stands what is to be done: it decides as much, and where it is a place its name can be any of many."""
