@@ -26,7 +26,7 @@ CONTRAST = 0.06
 NOISIEST, SPREAD = -0.4, 1.2
 """Mean and deviation of the logit of the times trained at; a share ``FROM_NOISE`` begins at time 0, as every drawing does."""
 FROM_NOISE = 0.2
-MISTAKEN, NEAREST = 0.15, 6
+MISTAKEN, NEAREST = 0.03, 6
 """Share of the drawn codes that are others in training, and from how many of the nearest ones these are."""
 LEAST_LEVEL = 0.2
 """Velocities near the end would outweigh everything; below this noise level errors count as if at it."""
