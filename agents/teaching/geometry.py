@@ -32,6 +32,12 @@ UNSEEN = 0.7
 REVISIONS = 0.27
 """Share of the editing lessons that put a wrong picture right after its verdict."""
 
+SLANTING, SLANTED = (
+    "median_length", "median_area", "midline", "apex_bisector", "perpendicular_bisector", "quadrilateral_area", "quadrilateral_angle",
+    "rectangle_half", "radius_angle", "thales", "inscribed_angle",
+), 0.4  # fmt: skip
+"""Kinds of question whose last line mostly runs across the corners of the squares, and the share of the drawing lessons surely of these."""
+
 IN_PIECES = 0.5
 """Share of these in which the wrong picture shows pieces of lines."""
 
@@ -182,9 +188,10 @@ def drawing(rng: random.Random, split: str = "train", editing: bool = True) -> L
 
     ``editing`` gives the source's VQ tokens; without it the picture is drawn from what the base saw and said alone.
     """
-    question = generate(split, rng)
+    slanting = rng.random() < SLANTED
+    question = generate(split, rng, rng.choice(SLANTING) if slanting else None)
     sheets = question.sheets
-    at = rng.randrange(len(sheets) - 1)
+    at = rng.randrange(len(sheets) - 1) if rng.random() < 0.5 or not slanting else len(sheets) - 2
     before, after = sheets[at], sheets[at + 1]
     if editing and rng.random() < REVISIONS:
         return _revision(rng, question, before, after)
