@@ -22,6 +22,7 @@ from agents.resume import resume
 from agents.settings import Settings
 from agents.tasks import Task
 from agents.trace import Branch, Trace, fold
+from unimm.document import Image
 from unimm.errors import BadInput
 from unimm.model import UnifiedModel
 
@@ -102,8 +103,8 @@ def _solve(run: Run, branch: Branch | None) -> Generator[Event, None, Finished]:
     while True:
         if start.answer or (draft := (yield from draw_frame(run, frame, start))) is None:
             return (yield from answer(run, frame))
-        if draft.image == run.picture and run.options(frame, 0).temperature == 0:
-            return (yield from _end(run, frame, "no gain", f"Picture {frame} is the same as the one before, so the next would be too."))
+        if run.options(frame, 0).temperature == 0 and _nothing_new(run, draft.image):
+            return (yield from _end(run, frame, "no gain", f"Picture {frame} shows what the one before shows, so the next would too."))
         run.frames.append(draft.image)
         run.picture = draft.image
         if run.task.pictures is not None and frame >= run.task.pictures:
@@ -112,6 +113,11 @@ def _solve(run: Run, branch: Branch | None) -> Generator[Event, None, Finished]:
             words = f"{run.settings.max_frames} pictures are drawn, which is the limit."
             return (yield from _end(run, frame, "step limit", words))
         frame, start = frame + 1, Start()
+
+
+def _nothing_new(run: Run, image: Image) -> bool:
+    """Whether a picture is the one before, or shows the same: a line that is drawn once more can be a shade thinner, time and again."""
+    return image == run.picture or not run.changed(run.picture, image)
 
 
 def _end(run: Run, frame: int, reason: Reason, words: str) -> Generator[Event, None, Finished]:

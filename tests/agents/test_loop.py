@@ -161,6 +161,17 @@ def test_budget_of_pictures_and_a_standstill() -> None:
     assert stuck.reason == "no gain" and len(stuck.rounds()) == 1
 
 
+def test_a_picture_that_shows_nothing_new_ends_the_run_though_its_pixels_differ() -> None:
+    still = maze_model(draw=lambda before, options: before, judge=lambda before, after: maze.Verdict(True))
+
+    def paler(document, want, options):
+        for item in still._script(document, want, options):
+            yield replace(item, rgb=bytes(level ^ 1 for level in item.rgb)) if isinstance(item, Image) else item
+
+    worn = run(ScriptedModel(paler, still.name))
+    assert worn.reason == "no gain" and len(worn.rounds()) == 1 and worn.rounds()[0].image != PROBLEM.image
+
+
 def test_model_raising_mid_draw_passes_through() -> None:
     breaks = ModelUnavailable("Out of memory. Take a smaller model.")
     model = ScriptedModel([[Text("dead ends : a1 . grey them ."), ImagePreview(PROBLEM.image, 1, 64), breaks]])
