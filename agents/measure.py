@@ -20,7 +20,6 @@ from agents.settings import Settings, options_for
 from agents.state import fitted
 from agents.tasks import TASKS, Group, Task, Verdict, maze
 from agents.tasks.maze_thoughts import free_thought
-from agents.tasks.maze_words import brief
 from agents.trace import Trace, fold
 from unimm.document import Image
 from unimm.model import UnifiedModel, draw, options_type, write
@@ -276,8 +275,6 @@ def _follows_maze(model: UnifiedModel, problem: maze.Problem, rng: random.Random
         if asked is not None and asked != maze.next_board(board):
             break
     asks = prompts.wording(TASKS["maze"], model.capabilities)
-    if " to " not in write(model, asks.next_step(problem, maze.render(frames[-2]))):
-        thought = brief(thought)  # a model that was taught earlier, when thoughts did not say where a move leads
     image = draw(model, asks.next_step(problem, maze.render(board), thought), options_type(model)())
     drawn = maze.read(image, board.n).board if image is not None else None
     kind = "dead ends" if thought.startswith("dead ends") else "step"

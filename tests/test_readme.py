@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from agents import evaluate, run
-from agents.statistics import Share
+from agents.statistics import Share, wilson
 from agents.summary import NAMES, suite_tables, tables
 from agents.tasks import TASKS
 from agents.trace import Trace
@@ -29,7 +29,7 @@ from unimm.models import PACKED
 
 ROOT = Path(__file__).resolve().parent.parent
 SCORES, FAILURES = ROOT / "assets" / "scores", ROOT / "assets" / "failures"
-MODELS = {"card": ROOT / "assets" / "star-tiny", "worlds": ROOT / "assets" / "star-tiny-worlds"}
+MODELS = {"card": ROOT / "assets" / "star-tiny"}
 """Card -> the folder of its model."""
 CARDS = {card: (folder / "README.md").read_text(encoding="utf-8") for card, folder in MODELS.items()}
 DOCUMENTS = {"README.md": (ROOT / "README.md").read_text(encoding="utf-8"), **CARDS}
@@ -97,6 +97,16 @@ def speed(data: dict[str, Any]) -> str:
     return markdown(("what", "obvious way", "ours", "times as fast", "results"), rows)
 
 
+def legible(data: dict[str, Any]) -> str:
+    """How often a reader finds in a right picture all that should be there, by what made its pixels."""
+    rows = [
+        (task, str(row["n"]), str(wilson(row["vq"], row["n"])), str(wilson(row["decoder"], row["n"])),
+         str(row["vq_alone"]), str(row["decoder_alone"]))
+        for task, row in data["read"].items()
+    ]  # fmt: skip
+    return markdown(("task", "n", "VQ's pixels %", "decoder's %", "only the VQ's", "only the decoder's"), rows)
+
+
 def training(data: dict[str, Any]) -> str:
     stages = sorted(data["stages"].items(), key=lambda item: STAGES.index(item[0]))
     rows = [
@@ -144,6 +154,7 @@ def failures(folder: Path) -> str:
 
 MADE: dict[str, Callable[[Any], str]] = {
     "tasks": suite, "suite": benchmark, "races": races, "editing": speed, "stages": training, "summary": boards,
+    "read": legible,
 }  # fmt: skip
 """A key that files of a kind have -> what is made from them."""
 

@@ -127,19 +127,10 @@ MODELS: dict[str, ModelRow] = {row.name: row for row in (
         "star-tiny", "star",
         Capabilities(
             understand=True, generate=True, edit=True, interleave=True, latents=True, image_sizes=(256,), licence="Apache-2.0",
-            weights="assets/star-tiny", memory_gb={"fp32": 0.1}, taught=("maze",), plain=False,
+            weights="assets/star-tiny", memory_gb={"fp32": 0.1}, taught=("maze", "geometry", "compose"), plain=False,
         ),
-        14_374_205, 4_777_277, (), "unimm.model:Options", folder=ASSETS / "star-tiny",
-        note="trained by this project from nothing; mazes only",
-    ),
-    ModelRow(
-        "star-tiny-worlds", "star",
-        Capabilities(
-            understand=True, generate=True, edit=True, interleave=True, latents=True, image_sizes=(256,), licence="Apache-2.0",
-            weights="assets/star-tiny-worlds", memory_gb={"fp32": 0.1}, taught=("maze", "geometry", "compose"), plain=False,
-        ),
-        21_465_346, 11_607_937, (), "unimm.model:Options", folder=ASSETS / "star-tiny-worlds",
-        note="trained by this project from nothing; geometry, scenes, and mazes less surely than star-tiny",
+        21_465_346, 11_607_937, (), "unimm.model:Options", folder=ASSETS / "star-tiny",
+        note="trained by this project from nothing, for mazes, geometry and scenes",
     ),
     _star("3B", 6.2, 1.5, "Apache-2.0 (its base: Qwen research)"),
     _star("7B", 12.9, 2.4, "Apache-2.0"),

@@ -63,11 +63,6 @@ def move_words(agent: Cell, move: str) -> str:
     return f"no dead ends . agent at {cell_name(agent)} . go {move} to {cell_name((r + dr, c + dc))} ."
 
 
-def brief(thought: str) -> str:
-    """A thought without where its move leads, as earlier models were taught it."""
-    return re.sub(r"\b(go (?:up|down|left|right)) to \w+", r"\1", thought)
-
-
 def done(thought: str) -> bool:
     """Whether a thought decides that nothing is left to draw."""
     return re.search(r"\bdone\b", thought) is not None

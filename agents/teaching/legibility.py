@@ -76,14 +76,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = argparse.ArgumentParser(
         prog="python -m agents.teaching.legibility", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    flags.add_argument("--model", default="star-tiny-worlds", help=f"{WHICH} (default: %(default)s)")
+    flags.add_argument("--model", default="star-tiny", help=f"{WHICH} (default: %(default)s)")
     flags.add_argument("--tasks", default=",".join(TASKS), help="some of %(default)s (default: all)")
     flags.add_argument("--n", type=int, default=100, help="pictures of every task (default: 100)")
     flags.add_argument("--split", default="test", choices=("val", "test"), help="whose problems (default: test)")
     flags.add_argument("--json", type=Path, help="file to write the counts to")
     given = flags.parse_args(arguments)
     try:
-        model, names = load_model(given.model), [name for name in given.tasks.split(",") if name in TASKS]
+        names = given.tasks.split(",")
+        if unknown := set(names) - set(TASKS):
+            raise BadInput(f"There is no task {sorted(unknown)[0]!r}. The tasks are {', '.join(TASKS)}.")
+        model = load_model(given.model)
         if not isinstance(model, StarModel) or model.sharpener is None:
             raise BadInput(f"{given.model} has no decoder to measure. Choose a model whose folder holds one.")
         found = {name: read(model, TASKS[name], given.n, given.split) for name in names}
@@ -95,8 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{name}: n {row.n}, read rightly {plain} % from the VQ's pixels, {sharp} % from the decoder's")
     if given.json:
         command = ["python", "-m", "agents.teaching.legibility", *(sys.argv[1:] if arguments is None else arguments)]
-        data = {"command": " ".join(command), "split": given.split, "model": weights_hash(given.model),
-                "tasks": {name: asdict(row) for name, row in found.items()}}  # fmt: skip
+        data = {"command": " ".join(command), "split": given.split, "sha256": weights_hash(given.model),
+                "read": {name: asdict(row) for name, row in found.items()}}  # fmt: skip
         given.json.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     return 0
 

@@ -15,7 +15,7 @@ from unimm.model import Options
 from unimm.models import MODELS
 
 NAMES = [
-    "star-tiny", "star-tiny-worlds", "star-3b", "star-7b", "bagel-7b-mot", "mmada-8b-base", "mmada-8b-mixcot", "janus-pro-1b",
+    "star-tiny", "star-3b", "star-7b", "bagel-7b-mot", "mmada-8b-base", "mmada-8b-mixcot", "janus-pro-1b",
     "janus-pro-7b", "emu3",
 ]  # fmt: skip
 
