@@ -105,11 +105,11 @@ def bisector_angle(points: Points, rng: random.Random) -> Sketch | str:
     near = rng.choice(("B", last))
     start = f"A P is the bisector of angle B A {last} = 90 . P is on {base} . "
     why = "bisector from A@ cuts the angle of 90 in half"
-    legs = [length(points["A"], points[end]) for end in ("D" if four else "BC")]
     if four:
-        first = f"A@ D@ {legs[0]} , first P from D@ to C@"
+        first = f"A@ D@ {length(points['A'], points['D'])} , first P from D@ to C@"
     else:
-        first = f"A@ B@ {legs[0]} , A@ C@ {legs[1]} , first P {legs[0] * legs[1] // sum(legs)} from both sides"
+        one, other = (length(points["A"], points[end]) for end in "BC")
+        first = f"A@ B@ {one} , A@ C@ {other} , first P {abs(drawn['P'][0] - points['A'][0])} from both sides"
     return Sketch(
         drawn, sides, ask(rng, f"angle {near} A P", start), (("P", f"{why} , {first}"), ("AP", why)), "45", "bisector , half of 90",
         ("angle", f"{near}AP"), (("angle", f"BA{last}", 90),),

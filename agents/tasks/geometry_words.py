@@ -22,6 +22,8 @@ _WRONG = re.compile(r"wrong \. (?P<fault>[a-z ]+?)(?: at (?P<point>[a-g][1-7]))?
 _STEP = re.compile(r"\b(?:mark (?P<p>[a-p]\d{1,2})|connect (?P<q>[a-p]\d{1,2}) to (?P<r>[a-p]\d{1,2}))\b")
 _READ = re.compile(r"\b([A-Z]) ([a-p]\d{1,2})\b")
 _ANSWER = re.compile(r"answer : (\S+)")
+_WAY = re.compile(r"\bfrom [A-Z] \w+ to [A-Z] \w+$")
+_TO_LINE = re.compile(r"\baltitude from [A-Z] \w+ to ")
 
 
 def ask_words(what: str, question: Question) -> str:
@@ -79,13 +81,8 @@ def _found_words(step: Step | None) -> str:
     if "foot" in step.why or "as far as" in step.why:
         return f"at {beside_words(*named[-3:-1], point)} . "
     if "from both sides" in step.why or _WAY.search(step.why):
-        start = named[0] if "from both sides" in step.why else named[-2]
-        return f"at {squares_words(start[1], point[1])} , {squares_words(start[0], point[0])} . "
+        return f"at {squares_words(named[-2] if _WAY.search(step.why) else named[0], point)} . "
     return f"at {point[1]} , {point[0]} . "
-
-
-_WAY = re.compile(r"\bfrom [A-Z] \w+ to [A-Z] \w+$")
-_TO_LINE = re.compile(r"\baltitude from [A-Z] \w+ to ")
 
 
 def beside_words(p: Point, q: Point, found: Point) -> str:
@@ -93,8 +90,12 @@ def beside_words(p: Point, q: Point, found: Point) -> str:
     return f"{p[1]} {q[1]} {found[1]} , {p[0]} {q[0]} {found[0]}"
 
 
-def squares_words(start: int, end: int) -> str:
-    """A column or row so many squares from another one, "7 - 2 = 5"; that one itself where it is no other."""
+def squares_words(start: Point, end: Point) -> str:
+    """Column and row of a point so many squares from another one, "7 - 2 = 5 , 6"; a number by itself where it is the same."""
+    return f"{_sum_words(start[1], end[1])} , {_sum_words(start[0], end[0])}"
+
+
+def _sum_words(start: int, end: int) -> str:
     return f"{start} {'+' if end > start else '-'} {abs(end - start)} = {end}" if end != start else f"{end}"
 
 

@@ -75,12 +75,7 @@ def _middle(rng: random.Random, top: Point, p: Point, q: Point) -> tuple[str, st
 
 def _squares_on(rng: random.Random, top: Point, p: Point, q: Point) -> tuple[str, str] | None:
     """From one point some squares towards another."""
-    if not along_squares(p, q):
-        return None
-    squares = rng.randint(1, length(p, q))
-    point = tuple(one + squares * ((other > one) - (other < one)) for one, other in zip(p, q, strict=True))
-    what = f"{squares} from {point_name(p)} to {point_name(q)}"
-    return what, f"{what} at {squares_words(p[1], point[1])} , {squares_words(p[0], point[0])} mark {point_name((point[0], point[1]))}"
+    return _ahead(rng.randint(1, length(p, q)), p, q, point_name(q)) if along_squares(p, q) else None
 
 
 def _squares_both(rng: random.Random, top: Point, p: Point, q: Point) -> tuple[str, str] | None:
@@ -88,10 +83,14 @@ def _squares_both(rng: random.Random, top: Point, p: Point, q: Point) -> tuple[s
     if p[0] == q[0] or p[1] == q[1]:
         return None
     squares = rng.randint(1, min(abs(p[0] - q[0]), abs(p[1] - q[1])))
-    row, column = (one + squares * (1 if other > one else -1) for one, other in zip(p, q, strict=True))
-    corners = f"{point_name((p[0], q[1]))} {point_name((q[0], p[1]))}"
-    what = f"{squares} from {point_name(p)} to {corners}"
-    return what, f"{what} at {squares_words(p[1], column)} , {squares_words(p[0], row)} mark {point_name((row, column))}"
+    return _ahead(squares, p, q, f"{point_name((p[0], q[1]))} {point_name((q[0], p[1]))}")
+
+
+def _ahead(squares: int, p: Point, q: Point, towards: str) -> tuple[str, str]:
+    """The point so many squares from p, towards q in every direction in which they differ."""
+    row, column = (one + squares * ((other > one) - (other < one)) for one, other in zip(p, q, strict=True))
+    what = f"{squares} from {point_name(p)} to {towards}"
+    return what, f"{what} at {squares_words(p, (row, column))} mark {point_name((row, column))}"
 
 
 def _sums(rng: random.Random) -> Branch:
