@@ -104,12 +104,17 @@ def test_a_recorded_picture_is_drawn_again_by_the_shipped_weights(path: Path, mo
     document = prompts.next_step(task, task.from_dict(trace.problem), step.before, thought)
     drawn = draw(model, document, options_for(model, Settings.from_dict(trace.settings), step.frame, step.round))
     assert near(drawn, step.image)
+    assert tuple(task.check(task.from_dict(trace.problem), step.before, drawn).changed) == tuple(step.changed)
 
 
 def near(one: Image, other: Image) -> bool:
-    """The same but for the rounding of another processor."""
+    """The same but for how the decoder's steps round on another processor, or with another number of threads."""
     levels = (np.frombuffer(image.rgb, np.uint8).astype(int) for image in (one, other))
     return int(np.abs(next(levels) - next(levels)).max()) <= 2
+
+
+def test_legibility_of_a_task_that_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert legibility.main(["--tasks", "maze,chess"]) == 2 and "no task 'chess'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", TASKS)
