@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from agents.loop import DrawAgent
 from agents.memo import Memo
 from agents.settings import Settings, options_for
 from agents.state import fitted
-from agents.tasks import TASKS, Group, Task, Verdict, maze
+from agents.tasks import TASKS, Cell, Group, Task, Verdict, maze
 from agents.tasks.maze_thoughts import free_thought
 from agents.trace import Trace, fold
 from unimm.document import Image
@@ -33,13 +33,21 @@ DRAWN: dict[str, dict[str, Any]] = {
     "program": {"steer": "program"},
     "first": {"critique": False},
     "best": {"best_of": 2, "rounds": 0},
+    "mended": {"steer": "model", "temperature": None},
+    "bold": {"critique": False, "temperature": None},
     "words": {"critique": False, "thoughts": "words"},
     "bare": {"critique": False, "thoughts": "none"},
 }
-"""Conditions that draw, and the settings that make them; "direct", the answer at a glance, is the one that does not think."""
+"""Conditions that draw, and the settings that make them; "direct", the answer at a glance, is the one that does not think. A temperature
+that is None is the task's of BOLD."""
 
-EVERY = ("direct", "first", "self", "program", "best", "words", "bare")
+BOLD: dict[str, float] = {"maze": 1.0, "geometry": 1.3, "compose": 1.6}
+"""Task -> a temperature at which first drawings of the embedded model often fail: what critique is worth shows there."""
+
+EVERY = ("direct", "first", "self", "program", "best", "bold", "mended", "words", "bare")
 CONDITIONS = EVERY[:4]
+JUDGED = ("self", "mended")
+"""Conditions whose own drawings the critic is examined on."""
 MOST_SECONDS = 600.0
 """Budget of one run: wide, so that a slow machine takes longer and does not score worse."""
 SIDE_BY_SIDE = 10**6
@@ -77,8 +85,10 @@ class Exam:
     def settings(self, condition: str, about: int = 0) -> Settings:
         """Of a run that takes ``about`` so many pictures (0: not known). Far beyond them a run has lost its way."""
         most = about + 10 if about and "thoughts" in DRAWN[condition] else max(Settings().max_frames, about + 20)
-        drawn = Settings(seed=self.seed, temperature=self.temperature, seconds=MOST_SECONDS, **DRAWN[condition])
-        return replace(drawn, max_frames=min(most, 400))
+        drawn = {"temperature": self.temperature} | DRAWN[condition]
+        if drawn["temperature"] is None:
+            drawn["temperature"] = BOLD.get(self.task, 1.0)
+        return Settings(seed=self.seed, seconds=MOST_SECONDS, max_frames=min(most, 400), **drawn)
 
     def count(self, group: Group) -> int:
         """How many problems of a group there are."""
@@ -143,8 +153,8 @@ def measure(exam: Exam, model: UnifiedModel, unit: Unit) -> Record:
         if name in exam.conditions:
             trace = _drawn(task, problem, memo, exam.settings(name, task.about(problem)))
             runs[name] = run_record(task, problem, trace)
-            if name == "self" and exam.spread:
-                runs[name] |= {"heat": heat_of(model, task), "judged": [_compared(*pair) for pair in _both(trace)]}
+            if name in JUDGED and exam.spread:
+                runs[name] |= {"heat": heat_of(model, task), "judged": list(_own(task, problem, trace))}
     if "direct" in exam.conditions:
         runs["direct"] = _direct(task, problem, memo, exam)
     named = {"id": problem.id, "layout": task.layout(problem)}
@@ -191,7 +201,8 @@ def run_record(task: Task, problem: Any, trace: Trace) -> Record:
     legal, answered = halves(score)
     rounds = trace.rounds()
     unchanged, identical = pixels_kept(task, trace)
-    pairs = [(mine.ok, its.ok) for _, mine, its in _both(trace)]
+    both = ((item.verdict("model"), item.verdict("program")) for item in rounds)
+    pairs = [(mine.ok, its.ok) for mine, its in both if mine is not None and its is not None]
     said = {(True, True): "right_passed", (False, True): "right_refused", (True, False): "wrong_passed", (False, False): "wrong_refused"}
     return {
         "success": bool(score["solved"]), "legal": legal, "answer_right": answered,
@@ -202,24 +213,25 @@ def run_record(task: Task, problem: Any, trace: Trace) -> Record:
     }  # fmt: skip
 
 
-def _both(trace: Trace) -> Iterator[tuple[int, Critiqued, Critiqued]]:
-    """(redraws before it, the model's verdict, the program's) of every picture that both judged."""
+def _own(task: Task, problem: Any, trace: Trace) -> Iterator[Record]:
+    """What model and program said of the pictures that were drawn; of those that show the same in one place of the run, the first."""
+    seen = set[tuple[Any, ...]]()
     for item in trace.rounds():
         mine, its = item.verdict("model"), item.verdict("program")
-        if mine is not None and its is not None:
-            yield item.number, mine, its
+        shown = (item.frame, item.changed, its and its.words)
+        if mine is not None and its is not None and shown not in seen and item.before is not None and item.image is not None:
+            seen.add(shown)
+            places = task.places(problem, item.before, item.image)
+            yield {"round": item.number} | _pair((its.ok, its.fault, its.where), mine, places)
 
 
-def _compared(round: int, mine: Critiqued, its: Critiqued) -> Record:
-    return {"round": round} | _pair((its.ok, its.fault, its.where), mine)
-
-
-def _pair(truth: Verdict, said: Critiqued) -> Record:
-    """The truth about a picture beside what the model said of it."""
+def _pair(truth: Verdict, said: Critiqued, places: Collection[Cell]) -> Record:
+    """The truth about a picture beside what the model said of it. ``places`` are further ones that are right to name."""
     ok, fault, where = truth
     return {
         "ok": ok, "fault": fault, "where": where and list(where), "said_ok": said.ok, "said_fault": said.fault,
         "said_where": said.where and list(said.where), "confidence": said.confidence, "words": said.words,
+        "there": said.where == where or said.where in places,
     }  # fmt: skip
 
 
@@ -256,7 +268,7 @@ def _judged(exam: Exam, task: Task, model: UnifiedModel, unit: Unit) -> Iterator
     before, shown = task.moment(random.Random(f"critic:{unit.index}:{unit.size}"), problem)
     critic = model_critic(model, task)
     for image, *truth in shown:
-        yield _pair(tuple(truth), critic(problem, before, image))
+        yield _pair(tuple(truth), critic(problem, before, image), task.places(problem, before, image))
 
 
 # --- does the picture follow the thought?

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from agents.measure import EVERY, Record
+from agents.measure import EVERY, JUDGED, Record
 from agents.statistics import Share, balanced, calibration_error, mean, percent, share, wilson
 
 Rows = Sequence[Record]
 NAMES = {
     "direct": "direct answer, no drawing", "first": "first picture kept", "self": "self-critique", "program": "program's critique",
-    "best": "best of two drafts", "words": "first picture, thought as words", "bare": "first picture, no thought",
+    "best": "best of two drafts", "bold": "first picture, drawn boldly", "mended": "self-critique, drawn boldly",
+    "words": "first picture, thought as words", "bare": "first picture, no thought",
 }
 """Condition -> what a table calls it."""
 
@@ -25,7 +26,7 @@ def summarise(records: Iterable[Record]) -> dict[str, Any]:
     listed = list(records)
     solved = [record for record in listed if record["kind"] == "solve"]
     judged = [picture for record in listed if record["kind"] == "judge" for picture in record["pictures"]]
-    own = [picture for record in solved for picture in record["runs"].get("self", {}).get("judged", ())]
+    own = [picture for record in solved for name in JUDGED for picture in record["runs"].get(name, {}).get("judged", ())]
     boards = {str(size): _conditions([r for r in solved if r["size"] == size]) for size in _groups(solved)}
     critics = {"critic": _critic(judged) if judged else None} | ({"critic_own": _critic(own)} if own else {})
     return {"boards": boards | ({"all": _conditions(solved)} if solved else {}), **critics,
@@ -94,7 +95,7 @@ def _fault(wrong: Rows, passed: Share) -> dict[str, Any]:
     return {
         "n": len(wrong), "wrong_refused": refused.to_dict(), "balanced_accuracy": balanced(refused, passed).to_dict(),
         "kind_named": share(not p["said_ok"] and p["said_fault"] == p["fault"] for p in wrong).to_dict(),
-        "cell_named": share(not p["said_ok"] and p["said_where"] == p["where"] for p in wrong).to_dict(),
+        "cell_named": share(not p["said_ok"] and p.get("there", p["said_where"] == p["where"]) for p in wrong).to_dict(),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,9 @@ class Task:
     """What the critic is examined on: a moment of the problem's solution with right and wrong next pictures."""
     rules: str
     """What a right next picture is, in words for a model that was not trained on the task."""
+    places: Callable[[Any, Image, Image], Collection[Cell]] = lambda problem, before, after: ()
+    """(problem, before, a wrong picture) -> all places at which it is right to say that it is wrong, where there is more than one:
+    either end of a line that is elsewhere, either of two things of which one is too many."""
     parse_answer: Callable[[str], tuple[str, ...]] = lambda text: ()
     """What an answer in words says: the moves, or the value."""
     request: Callable[[Any], str] = lambda problem: ""
@@ -163,6 +166,7 @@ TASKS: dict[str, Task] = {
         solve=geometry.solve,
         render=geometry.render,
         check=geometry.check,
+        places=geometry.places,
         score=geometry.score,
         done=geometry.done,
         parse_verdict=geometry.parse_verdict,
@@ -188,6 +192,7 @@ TASKS: dict[str, Task] = {
         render=compose.render,
         read=compose.read,
         check=compose.check,
+        places=compose.places,
         score=compose.score,
         done=compose.done,
         parse_verdict=compose.parse_verdict,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 from agents.tasks.compose_asks import GROUPS, SPLITS, Ask, compared, judged, mend, random_ask, solved
@@ -24,7 +25,7 @@ from unimm.errors import BadInput
 
 __all__ = [
     "FAULTS", "GROUPS", "RULES", "SPLITS", "Check", "Problem", "Score", "Solution", "asks", "check", "done", "gold_document", "layout",
-    "moment", "paint", "parse_verdict", "picture_words", "place_name", "problem", "read", "render", "request", "score", "solve",
+    "moment", "paint", "parse_verdict", "picture_words", "place_name", "places", "problem", "read", "render", "request", "score", "solve",
     "verdict_words",
 ]  # fmt: skip
 
@@ -190,6 +191,19 @@ def check(problem: Problem, before: Image, after: Image) -> Check:
     right = None if verdict.ok else mend(FIRST, problem.ask, problem.scene, new.scene)
     words = verdict_words(verdict, new.scene, right, compared(problem.ask, problem.scene), problem.ask)
     return Check(verdict.ok, verdict.fault, verdict.where, words, changed, verdict.checks)
+
+
+def places(problem: Problem, before: Image, after: Image) -> frozenset[Slot]:
+    """Slots of a wrong scene at which a repair makes it right: the thing there gone, another one, or moved elsewhere."""
+    scene = read(after).scene
+
+    def mends(slot: Slot) -> bool:
+        thing, rest = scene.at(slot), scene.without(slot)
+        others = (rest, *(rest.put(Thing(slot, *look)) for look in product(SHAPES, COLOURS, SIZES)))
+        moved = (rest.put(replace(thing, slot=free)) for free in rest.free) if thing else ()
+        return any(judged(problem.ask, problem.scene, mended).ok for mended in (*others, *moved))
+
+    return frozenset(thing.slot for thing in scene.things if mends(thing.slot))
 
 
 def _verdict(problem: Problem, reading: SceneReading) -> Verdict:

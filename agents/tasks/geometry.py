@@ -18,7 +18,7 @@ from agents.tasks.geometry_pictures import SHOWN_PX, SQUARE_PX, render
 from agents.tasks.geometry_problem import GROUPS, SPLITS, Problem, figure_from, kinds, paint, problem
 from agents.tasks.geometry_questions import shape_key
 from agents.tasks.geometry_reader import Reading, read
-from agents.tasks.geometry_rules import FAULTS, Verdict, changed_point, judge, nearest_point
+from agents.tasks.geometry_rules import FAULTS, Verdict, changed_point, changed_points, judge, nearest_point, wrong_points
 from agents.tasks.geometry_shown import picture_words
 from agents.tasks.geometry_steps import Question, apply, next_step
 from agents.tasks.geometry_words import done, parse_verdict
@@ -26,8 +26,8 @@ from unimm.document import Document, Image, Text
 
 __all__ = [
     "FAULTS", "GROUPS", "RULES", "SPLITS", "Check", "Problem", "Score", "Solution", "asks", "check", "done", "figure_from",
-    "gold_document", "kinds", "layout", "moment", "paint", "parse_answer", "parse_verdict", "picture_words", "place_name", "problem",
-    "read", "render", "request", "score", "solve", "verdict_words",
+    "gold_document", "kinds", "layout", "moment", "paint", "parse_answer", "parse_verdict", "picture_words", "place_name", "places",
+    "problem", "read", "render", "request", "score", "seen", "solve", "verdict_words",
 ]  # fmt: skip
 
 RULES = (
@@ -102,14 +102,34 @@ def check(problem: Problem, before: Image, after: Image) -> Check:
     """
     question = problem.question
     start = read(before, question.figure).sheet or question.start
-    reading = read(after, question.figure)
-    verdict = _judged(question, start, reading)
-    if verdict.fault == "figure_changed":  # what it was changed to, where that can be read, says more exactly where
-        seen = read(after).sheet
-        if seen is not None and (point := changed_point(question.figure, seen.figure)):
-            verdict = replace(verdict, where=point)
-    words = said.judged_words(next_step(question, start), start, reading.sheet, verdict)
+    verdict, sheet = seen(question, start, after)
+    words = said.judged_words(next_step(question, start), start, sheet, verdict)
     return Check(verdict.ok, verdict.fault, verdict.where, words, _changed(before, after))
+
+
+def seen(question: Question, before: Sheet, after: Image) -> tuple[Verdict, Sheet | None]:
+    """The verdict on a picture that follows on the sheet ``before``, and the sheet that is read in it; None where none is."""
+    reading = read(after, question.figure)
+    verdict = _judged(question, before, reading)
+    if verdict.fault == "figure_changed":  # what it was changed to, where that can be read, says more exactly where
+        shown = read(after).sheet
+        if shown is not None and (point := changed_point(question.figure, shown.figure)):
+            verdict = replace(verdict, where=point)
+    return verdict, reading.sheet
+
+
+def places(problem: Problem, before: Image, after: Image) -> frozenset[Point]:
+    """Points at which a wrong picture is wrong: where points, marks, letters or ends of lines are that should not be, or are gone."""
+    question = problem.question
+    start = read(before, question.figure).sheet or question.start
+    verdict, sheet = seen(question, start, after)
+    if verdict.ok or verdict.fault == "unreadable" or sheet is None:
+        return frozenset()
+    if verdict.fault == "figure_changed":
+        shown = read(after).sheet
+        return frozenset() if shown is None else changed_points(question.figure, shown.figure)
+    due = next_step(question, start)
+    return wrong_points(start, apply(start, due) if due else start, sheet)
 
 
 def _judged(question: Question, before: Sheet, reading: Reading) -> Verdict:

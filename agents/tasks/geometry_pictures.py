@@ -44,7 +44,11 @@ def render_pixels(sheet: Sheet) -> np.ndarray:
 
 def canvas(sheet: Sheet) -> np.ndarray:
     """The picture that the model works on: uint8 [128, 128, 3], every pixel the mean of 2 x 2 shown ones."""
-    shown = render_pixels(sheet)
+    return halved(render_pixels(sheet))
+
+
+def halved(shown: np.ndarray) -> np.ndarray:
+    """Pixels at half their size, rounded: uint8 [H, W, 3] -> [H / 2, W / 2, 3]."""
     rows = shown[::2].astype(np.uint16) + shown[1::2]
     return ((rows[:, ::2] + rows[:, 1::2] + 2) >> 2).astype(np.uint8)
 

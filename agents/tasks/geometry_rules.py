@@ -103,6 +103,29 @@ def changed_point(before: Figure, after: Figure) -> Point | None:
     return new[0][1] if new else circle[0] if circle and before.circle != after.circle else None
 
 
+def changed_points(before: Figure, after: Figure) -> frozenset[Point]:
+    """All points at which a figure was changed: old and new places of points and of what bears another letter, ends of sides that
+    were lost or added, the middle of another circle."""
+    moved = set(before.points) ^ set(after.points)
+    relettered = {name for name, _ in set(before.letters) ^ set(after.letters)}
+    bearing = {figure.at[name] for figure in (before, after) for name in relettered if name in figure.at}
+    ends = {end for side in joined(before.sides) ^ joined(after.sides) for end in side}
+    middles = {circle[0] for circle in (before.circle, after.circle) if circle and before.circle != after.circle}
+    return frozenset({point for _, point in moved} | bearing | ends | middles)
+
+
+def wrong_points(before: Sheet, due: Sheet, after: Sheet) -> frozenset[Point]:
+    """Marks, and ends of lines, of one sheet and not the other of the fault that comes first: what is lost, or else what is there and
+    should not be."""
+    lines = joined(after.lines)
+    lost = {end for line in before.lines if not any(covers(other, line) for other in lines) for end in line}
+    if gone := lost | (before.marks - after.marks):
+        return frozenset(gone)
+    ends = {end for line in lines - joined(due.lines) for end in line}
+    explained = {end for line in joined(due.lines) for end in line} | due.marks
+    return frozenset((ends - explained or ends) | (after.marks - due.marks))
+
+
 def nearest_point(figure: Figure, square: Square) -> Point | None:
     """The point of a figure nearest to the middle of a square: how damage to a square is named. None where it has no points."""
     return min((point for _, point in figure.points), key=lambda p: (dist(p, (square[0] + 0.5, square[1] + 0.5)), p), default=None)

@@ -9,15 +9,17 @@ from dataclasses import replace
 import numpy as np
 from einops import rearrange, reduce
 
+from agents.tasks import geometry
 from agents.tasks import geometry_words as words
 from agents.tasks.figure import SIDE, Point, Sheet, point_name
 from agents.tasks.geometry_mistakes import corrupt
-from agents.tasks.geometry_pictures import canvas
+from agents.tasks.geometry_pictures import SHOWN_PX, canvas, halved, render_pixels
 from agents.tasks.geometry_questions import generate
 from agents.tasks.geometry_rules import judge
 from agents.tasks.geometry_steps import Question, Step, apply, next_step
 from agents.tasks.maze_words import cell_name
 from agents.teaching.drills import drill
+from unimm.document import Image
 from unimm.train.data import IGNORED, Branch, Lesson
 
 MARKED, MARKED_END, LINE_END, ON_LINE, ON_SIDE, ON_CIRCLE = range(10, 16)
@@ -40,6 +42,8 @@ SLANTING, SLANTED = (
 
 IN_PIECES = 0.5
 """Share of these in which the wrong picture shows pieces of lines."""
+BROKEN = 0.3
+"""Share of the pictures to be judged that are a patchwork of a right and a wrong one: the model's own drawings go wrong like that."""
 
 DRILLS = 0.35
 """Share of the lessons in words that are drills."""
@@ -116,6 +120,8 @@ def understanding(rng: random.Random, split: str = "train") -> Lesson:
         return _finished(rng, question)
     at = rng.randrange(len(sheets) - 1)
     before, right = sheets[at], sheets[at + 1]
+    if rng.random() < BROKEN:
+        return _broken(rng, question, before, right)
     wrong = rng.random() < 0.6
     shown = [before, corrupt(rng, before, right) if wrong else right]
     branches = [
@@ -131,6 +137,18 @@ def understanding(rng: random.Random, split: str = "train") -> Lesson:
     pictures = np.stack([canvas(sheet) for sheet in shown])
     faults = np.stack([np.full(SIDE * SIDE, IGNORED), wrong_tokens(canvas(right), pictures[1])])
     return Lesson(pictures, (0,), tuple(branches), np.stack([states(sheet) for sheet in shown]), faults)
+
+
+def _broken(rng: random.Random, question: Question, before: Sheet, right: Sheet) -> Lesson:
+    """A patchwork to judge, by what the program reads in it."""
+    patched = _pieces(rng, *(render_pixels(sheet) for sheet in (before, right, corrupt(rng, before, right))))
+    verdict, sheet = geometry.seen(question, before, Image(SHOWN_PX, SHOWN_PX, patched.tobytes()))
+    said = words.judged_words(next_step(question, before), before, sheet, verdict)
+    pictures = np.stack([canvas(before), halved(patched)])
+    unknown = np.full(SIDE * SIDE, IGNORED)
+    wrong = wrong_tokens(pictures[1] if verdict.ok else canvas(right), pictures[1])
+    branch = Branch(words.ask_words("judge", question), said, shows=(1,))
+    return Lesson(pictures, (0,), (branch,), np.stack([states(before), unknown]), np.stack([unknown, wrong]))
 
 
 def _finished(rng: random.Random, question: Question) -> Lesson:

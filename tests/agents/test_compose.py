@@ -9,6 +9,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from agents.tasks import compose
 from agents.tasks.compose_asks import CATEGORIES, GROUPS, SPLITS, judged, mend, random_ask, random_scene, solved, split_of
 from agents.tasks.compose_edits import Edit
 from agents.tasks.compose_looks import changes_words, goal_words, look_words, want_words
@@ -147,6 +148,19 @@ PAIR = Request((Group(1, Kind("circle", "red", "large")), Group(1, Kind("square"
 def test_a_planted_fault_is_named_in_its_slot(things: tuple[Thing, ...], fault: str | None, where: tuple[int, int] | None) -> None:
     verdict = judge(PAIR, BLANK, Scene.of(things))
     assert (verdict.ok, verdict.fault, verdict.where) == (fault is None, fault, where)
+
+
+def test_every_thing_whose_repair_is_enough_may_be_named() -> None:
+    problem = compose.paint("one red circle left of a blue square")
+    far = replace(BLUE, slot=(3, 1))
+
+    def named(*things: Thing) -> frozenset[tuple[int, int]]:
+        return compose.places(problem, problem.image, compose.render(Scene.of(things)))
+
+    assert named(RED, BLUE, far) == {BLUE.slot, far.slot}  # one of the two squares has to go
+    assert named(replace(RED, slot=(1, 2)), replace(BLUE, slot=(2, 1))) == {(1, 2), (2, 1)}  # either may move
+    assert named(replace(RED, colour="green"), BLUE) == {RED.slot}
+    assert named(replace(RED, colour="green"), replace(BLUE, colour="green")) == frozenset()  # no single repair is enough
 
 
 def test_checks_count_what_is_there() -> None:

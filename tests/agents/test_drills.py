@@ -75,6 +75,20 @@ def test_a_picture_in_pieces_holds_tokens_of_the_three_that_it_is_made_from() ->
     assert mixed > 5
 
 
+def test_a_patchwork_is_judged_by_what_can_be_read_in_it() -> None:
+    rng, verdicts = random.Random(6), set()
+    for number in range(30):
+        question = generate("train", number)
+        before, right = question.sheets[:2]
+        lesson = teaching._broken(rng, question, before, right)
+        reply = lesson.branches[0].reply
+        verdicts.add(reply.split(" wrong . ")[-1].split(" at ")[0] if " wrong ." in reply else "correct")
+        assert reply.endswith("correct .") == (not lesson.faults[1].any())
+        if np.array_equal(lesson.pictures[1], canvas(right)):
+            assert reply.endswith("correct .")
+    assert {"correct", "point unreadable", "figure changed"} <= verdicts
+
+
 def test_points_found_from_others_are_where_they_are_told():
     found = [branch.reply for branch in drills(400) if " mark " in branch.reply]
     three = r"(\d) (\d) (\d) , (\d) (\d) (\d)"

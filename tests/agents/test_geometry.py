@@ -100,6 +100,27 @@ def test_moments_show_one_right_and_two_wrong_pictures() -> None:
             assert (check.ok, check.fault) == (ok, fault)
 
 
+def test_all_points_that_are_wrong_may_be_named_and_no_others() -> None:
+    question = geometry.problem("test", 0, "triangle_area").question
+    *_, before, right = question.sheets
+    (line,) = right.lines - before.lines
+    rng, problem = random.Random(4), geometry.problem("test", 0, "triangle_area")
+
+    def named(wrong: Any) -> frozenset[Point]:
+        return geometry.places(problem, geometry.render(before), geometry.render(wrong))
+
+    free = [(r, c) for r in range(1, 8) for c in range(1, 8) if (r, c) not in {*question.figure.at.values(), *line, *right.marks}]
+    assert named(right) == named(before) == frozenset()
+    assert named(before.connect(line[0], free[0])) == {free[0]}  # one end is where it should be
+    assert named(right.mark(free[1])) == {free[1]}
+    assert named(before.connect(*free[2:4])) == set(free[2:4])  # either end will do
+    for _ in range(40):
+        wrong = corrupt(rng, before, right)
+        truth, places = judge(before, right, wrong), named(wrong)
+        assert truth.where is None or truth.where in places or truth.fault == "too_early", (truth, places)
+        assert len(places) <= 4
+
+
 def test_replies_are_parsed() -> None:
     assert geometry.parse_answer("answer : 6 . because base 4 , height 3 .") == ("6",)
     assert geometry.parse_answer("So the answer is c.") == ("c",) and geometry.parse_answer("maybe 6 .") == ()

@@ -116,7 +116,7 @@ def test_redraws_get_other_seeds_and_grow_bolder() -> None:
     run(model, Settings(steer="program", seed=5, temperature=0.2, boldness=0.5, guidance=3.0))
     options = [options for _, want, options in model.calls if want == "image"]
     assert [item.seed for item in options] == [derive_seed(5, 1, round) for round in range(4)]
-    assert [round(item.temperature, 6) for item in options] == [0.2, 0.2, 0.7, 1.2] and {item.guidance for item in options} == {3.0}
+    assert [round(item.temperature, 6) for item in options] == [0.2, 0.0, 0.5, 1.0] and {item.guidance for item in options} == {3.0}
 
 
 def test_a_redraw_that_is_refused_too_does_not_replace_the_first_for_a_little_doubt() -> None:

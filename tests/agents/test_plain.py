@@ -168,3 +168,5 @@ def test_a_models_own_defaults_stand_where_the_settings_say_nothing() -> None:
     assert isinstance(drawn, Own) and (drawn.temperature, drawn.guidance, drawn.steps) == (1.0, 5.0, 7)
     asked = options_for(model, Settings(temperature=0.3, guidance=2.0), 1, 2)
     assert (round(asked.temperature, 6), asked.guidance) == (0.8, 2.0)
+    bold = [options_for(model, Settings(temperature=1.4), 1, number).temperature for number in (0, 1, 2)]
+    assert bold == [1.4, 1.0, 1.5]  # a first drawing as bold as it was asked for, redraws with more care

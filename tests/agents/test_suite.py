@@ -67,7 +67,7 @@ def test_every_condition_of_a_task_whose_answer_is_a_picture() -> None:
     exam = Exam("sheets", sizes=("two",), conditions=EVERY, spread=True)
     runs = measure(exam, model(draw=lacking), Unit("solve", "two", 3))["runs"]
     assert list(runs) == list(EVERY)
-    assert [name for name, run in runs.items() if run["success"]] == ["self", "program", "words"]  # nobody looks in the others
+    assert [name for name, run in runs.items() if run["success"]] == ["self", "program", "mended", "words"]  # nobody looks in the others
     assert runs["direct"]["answer_right"] is None and runs["direct"]["fault"] == "missing"
     assert runs["first"]["pictures"] == 2 and runs["self"]["pictures"] == 1 and runs["self"]["redraws"] == 1
     assert runs["best"]["redraws"] == runs["best"]["pictures"]  # as many further drafts
