@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from agents import uni_mmmu, uni_mmmu_score
 from agents.exams import part, sit
-from agents.measure import CONDITIONS, EVERY, Exam
+from agents.measure import CONDITIONS, EVERY, FURTHER, Exam
 from agents.parallel import Load, run_all
 from agents.run import WHICH, load_model
 from agents.summary import suite_tables, tables
@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--sizes", type=_groups, help="groups of one task, such as 6,8 (default: all that the model is trained for)")
     own.add_argument("--conditions", type=_conditions,
                      help=f"some of {','.join(EVERY)} (default: {','.join(CONDITIONS)}; with --tasks all)")
+    own.add_argument("--further-n", type=int, help=f"of these, so many are run under {','.join(FURTHER)} too (default: all)")
     own.add_argument("--critic-n", type=int, default=1000, help="right pictures for the critic, twice as many wrong ones (default: 1000)")
     own.add_argument("--thought-n", type=int, default=300, help="pictures drawn after a thought that is not the right one (default: 300)")
     own.add_argument("--style", help="boards of one style only, such as loops: several routes (default: the styles of training)")
@@ -82,8 +83,8 @@ def exams_of(given: argparse.Namespace) -> dict[str, Exam]:
     names = [given.task] if given.tasks is None else list(dict.fromkeys(name for name in given.tasks.split(",") if name))
     if not names or set(names) - set(TASKS):
         raise BadInput(f"The tasks are {', '.join(TASKS)}, not {given.tasks!r}.")
-    if min(given.n, given.critic_n, given.thought_n) < 0 or given.jobs < 1 or not 0 <= given.seed < 2**31:
-        raise BadInput("--n, --critic-n and --thought-n are 0 or more, --jobs is at least 1, --seed is 0 to 2147483647.")
+    if min(given.n, given.critic_n, given.thought_n, given.further_n or 0) < 0 or given.jobs < 1 or not 0 <= given.seed < 2**31:
+        raise BadInput("--n, --further-n, --critic-n and --thought-n are 0 or more, --jobs is at least 1, --seed is 0 to 2147483647.")
     if given.sizes and len(names) > 1:
         raise BadInput("--sizes names groups of one task. Leave it out, or measure the tasks one by one.")
     return {name: _exam(given, TASKS[name]) for name in names}
@@ -96,7 +97,7 @@ def _exam(given: argparse.Namespace, task: Task) -> Exam:
     exam = Exam(
         task.name, given.split, given.n, given.sizes or task.groups, given.seed, given.temperature,
         (EVERY if spread else CONDITIONS) if given.conditions is None else given.conditions, given.critic_n, given.thought_n, given.style,
-        spread,
+        spread, given.further_n,
     )  # fmt: skip
     exam.settings("self")  # refuses a temperature out of bounds
     for size in exam.sizes:

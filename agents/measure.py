@@ -45,7 +45,7 @@ BOLD: dict[str, float] = {"maze": 1.0, "geometry": 1.3, "compose": 1.6}
 """Task -> a temperature at which first drawings of the embedded model often fail: what critique is worth shows there."""
 
 EVERY = ("direct", "first", "self", "program", "best", "bold", "mended", "words", "bare")
-CONDITIONS = EVERY[:4]
+CONDITIONS, FURTHER = EVERY[:4], EVERY[4:]
 JUDGED = ("self", "mended")
 """Conditions whose own drawings the critic is examined on."""
 MOST_SECONDS = 600.0
@@ -59,7 +59,7 @@ class Exam:
     """Everything that decides what is measured; two runs of one exam with one model give the same records, times aside.
 
     ``sizes`` are the groups of problems (sizes of boards, kinds of questions); ``n`` counts the problems of each of them, or
-    with ``spread`` those of all together.
+    with ``spread`` those of all together. ``further_n`` of these problems (None: all) are also run under the conditions FURTHER.
     """
 
     task: str = "maze"
@@ -73,6 +73,7 @@ class Exam:
     thought_n: int = 300
     style: str | None = None
     spread: bool = False
+    further_n: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -89,6 +90,12 @@ class Exam:
         if drawn["temperature"] is None:
             drawn["temperature"] = BOLD.get(self.task, 1.0)
         return Settings(seed=self.seed, seconds=MOST_SECONDS, max_frames=min(most, 400), **drawn)
+
+    def conditions_of(self, unit: Unit) -> tuple[str, ...]:
+        """The conditions of a problem: those of FURTHER, which cost most, only where it is one of the first of its group."""
+        if self.further_n is None or unit.index % SIDE_BY_SIDE < replace(self, n=self.further_n).count(unit.size):
+            return self.conditions
+        return tuple(name for name in self.conditions if name not in FURTHER)
 
     def count(self, group: Group) -> int:
         """How many problems of a group there are."""
@@ -149,13 +156,14 @@ def measure(exam: Exam, model: UnifiedModel, unit: Unit) -> Record:
         return head | FOLLOWING[task.name](model, task.problem(exam.split, unit.index, unit.size, exam.style), random.Random(unit.key))
     problem, memo = task.problem(exam.split, unit.index, unit.size, exam.style), Memo(model)
     runs: dict[str, Record] = {}
+    asked = exam.conditions_of(unit)
     for name in DRAWN:
-        if name in exam.conditions:
+        if name in asked:
             trace = _drawn(task, problem, memo, exam.settings(name, task.about(problem)))
             runs[name] = run_record(task, problem, trace)
             if name in JUDGED and exam.spread:
                 runs[name] |= {"heat": heat_of(model, task), "judged": list(_own(task, problem, trace))}
-    if "direct" in exam.conditions:
+    if "direct" in asked:
         runs["direct"] = _direct(task, problem, memo, exam)
     named = {"id": problem.id, "layout": task.layout(problem)}
     return head | named | {"runs": {name: runs[name] for name in EVERY if name in runs}}

@@ -75,6 +75,13 @@ def test_every_condition_of_a_task_whose_answer_is_a_picture() -> None:
     assert runs["self"]["judged"][0]["fault"] == "missing" and "judged" not in runs["program"]
 
 
+def test_costly_conditions_are_measured_on_the_first_problems_of_each_group() -> None:
+    exam = Exam("sheets", n=6, sizes=("two", "three"), conditions=("first", "best", "bare"), critic_n=0, spread=True, further_n=3)
+    asked = [exam.conditions_of(unit) for unit in units(exam)]
+    assert asked == [("first", "best", "bare")] * 3 + [("first",)] * 3
+    assert list(measure(exam, model(), units(exam)[-1])["runs"]) == ["first"]
+
+
 def test_right_pictures_and_right_answers_are_told_apart() -> None:
     exam = Exam("marks", sizes=("two",), conditions=EVERY, spread=True)
     runs = measure(exam, model(), Unit("solve", "two", 3))["runs"]
