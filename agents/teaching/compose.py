@@ -66,16 +66,23 @@ def _question(rng: random.Random, scene: Scene) -> tuple[str, str]:
     return asked("ask", f"what is at {cell_name(thing.slot)} ?"), f"{thing.colour} {thing.shape} {thing.size} ."
 
 
-EDITS = 0.4
-"""Share of the lessons that are about an edit in any case: an edit has more to find out than a request."""
+EDITS, MIXED = 0.35, 0.35
+"""Shares of the lessons that are about an edit, and about a request of many things, in any case: these have most to find out."""
+CHINESE = 0.25
+"""Share of what is asked for in Chinese: more than in the problems, for it shares few words with the rest."""
 PLANNED = 0.5
 """Share of the pictures that are as a plan would have them; the others are as asked in any way."""
+
+
+def _group(rng: random.Random) -> str | None:
+    """What a lesson is about: an edit, many things, or None for any."""
+    return rng.choices(("edit", "mixed", None), (EDITS, MIXED, 1 - EDITS - MIXED))[0]
 
 
 def _asked(rng: random.Random, split: str) -> tuple[Ask, Scene, Scene]:
     """What is asked for, the scene before and a right one after it."""
     while True:
-        ask, before = random_ask(rng, split, "edit" if rng.random() < EDITS else None)
+        ask, before = random_ask(rng, split, _group(rng))
         if (after := solved(FIRST if rng.random() < PLANNED else rng, ask, before)) is not None:
             return ask, before, after
 
@@ -88,7 +95,7 @@ def _plan(ask: Ask, before: Scene, after: Scene) -> str:
 def understanding(rng: random.Random, split: str) -> Lesson:
     """One request or edit: plan, judge a right or a wrong picture, describe one or answer about it."""
     ask, before, after = _asked(rng, split)
-    words = phrase(rng, ask)
+    words = phrase(rng, ask, CHINESE)
     if isinstance(ask, Edit) or rng.random() < 0.93:
         branches = [Branch(asked("next", words), _plan(ask, before, after), draws=True)]
     else:
@@ -109,7 +116,7 @@ DRILLS = 0.4
 
 def _matching(rng: random.Random, split: str) -> Branch:
     """Many things, most of them nearly what is wanted, each held against that."""
-    ask, _ = random_ask(rng, split, "edit" if rng.random() < EDITS else None)
+    ask, _ = random_ask(rng, split, _group(rng))
     kinds = [group.kind for group in ask.groups] + list(ask.absent) if isinstance(ask, Request) else [ask.kind, ask.other or ask.kind]
     scene = Scene.of(_near(rng, rng.choice(kinds), slot) for slot in sorted(rng.sample(Scene().free, rng.randint(4, 9))))
     told = f"see : {things_words(scene)} . {want_words(ask)}"
@@ -131,7 +138,7 @@ def reasoning(rng: random.Random, split: str) -> Branch:
     if rng.random() < DRILLS:
         return _matching(rng, split)
     ask, before, after = _asked(rng, split)
-    words = phrase(rng, ask)
+    words = phrase(rng, ask, CHINESE)
     if rng.random() < 0.5:
         if isinstance(ask, Edit) or rng.random() < 0.9:
             return _told(asked("next", words), f"see : {things_words(before)} ." if before.things else "", _plan(ask, before, after), True)
@@ -154,7 +161,7 @@ FREE_PLANS = 0.4
 def drawing(rng: random.Random, split: str, editing: bool) -> Lesson:
     """One scene to draw: after its plan, after a verdict with the plan of a repair, or at once from the request."""
     ask, before, after = _asked(rng, split)
-    words, chance = phrase(rng, ask), rng.random()
+    words, chance = phrase(rng, ask, CHINESE), rng.random()
     source = 0 if editing else -1
     if chance < 0.05 and not isinstance(ask, Edit):
         return Lesson(
