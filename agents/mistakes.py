@@ -40,15 +40,17 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Series:
-    """What makes drawings repeatable: the same series gives the same ones. ``by`` names the weights."""
+    """What makes drawings repeatable: the same series gives the same ones. ``by`` names the weights; thoughts are as warm as pictures
+    where they have no ``text_temperature`` of their own."""
 
     by: str
     seed: int = 0
     temperature: float = 1.0
+    text_temperature: float | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.by} {self.seed} {self.temperature:g}"
+        return f"{self.by} {self.seed} {self.temperature:g}" + ("" if self.text_temperature is None else f" {self.text_temperature:g}")
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,8 @@ def drawn(model: UnifiedModel, task: Task, series: Series, number: int) -> Drawi
     frames = task.solve(problem).frames
     at = min(rng.randrange(len(frames)), rng.randrange(len(frames)))
     before = problem.image if at == 0 else task.render(frames[at - 1])
-    warm = {"temperature": series.temperature, "text_temperature": series.temperature}
+    thinking = series.temperature if series.text_temperature is None else series.text_temperature
+    warm = {"temperature": series.temperature, "text_temperature": thinking}
     options = replace(options_type(model)(), seed=rng.randrange(2**31), **warm)
     asked = prompts.wording(task, model.capabilities).next_step(problem, before)
     parts = finished_parts(model.stream(asked, "image", options))
@@ -192,6 +195,7 @@ def main(arguments: Sequence[str] | None = None, load: Callable[[str], UnifiedMo
     flags.add_argument("--tasks", default=",".join(TASKS), help="some of %(default)s (default: all)")
     flags.add_argument("--n", type=int, default=500, help="moments of every task (default: 500)")
     flags.add_argument("--temperature", type=float, default=1.0, help="of thoughts and pictures (default: 1)")
+    flags.add_argument("--text-temperature", type=float, help="of thoughts alone: 0 for mistakes in drawing only")
     flags.add_argument("--seed", type=int, default=0, help="which problems, moments and drawings (default: 0)")
     flags.add_argument("--right", type=float, default=1.0, help="right drawings kept for every wrong one (default: 1)")
     flags.add_argument("--minutes", type=float, help="stop after so many minutes; the same command goes on later")
@@ -202,7 +206,7 @@ def main(arguments: Sequence[str] | None = None, load: Callable[[str], UnifiedMo
         if not names or set(names) - set(TASKS) or given.n < 0 or given.right < 0:
             raise BadInput(f"--tasks are some of {','.join(TASKS)}; --n and --right are 0 or more.")
         model = load(given.model)
-        series = Series(weights_hash(given.model)[:12] or model.name, given.seed, given.temperature)
+        series = Series(weights_hash(given.model)[:12] or model.name, given.seed, given.temperature, given.text_temperature)
         found = collect(model, [TASKS[name] for name in names], given.n, series, given.out, given.right, given.minutes)
     except (UnimmError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

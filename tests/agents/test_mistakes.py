@@ -105,6 +105,15 @@ def test_right_drawings_are_kept_in_the_asked_share_only(tmp_path: Path, share: 
     assert all(row["changed"] and row["wrong"] == [] and row["repaired"] is None for row in right)
 
 
+def test_thoughts_can_be_cooler_than_pictures(tmp_path: Path) -> None:
+    warmth = {}
+    for series in (Series("scripted"), Series("scripted", text_temperature=0.0)):
+        model = slipping()
+        collect(model, [MAZE], 1, series, tmp_path / "own.jsonl")
+        warmth[series.name] = [(options.temperature, options.text_temperature) for _, _, options in model.calls]
+    assert warmth == {"scripted 0 1": [(1.0, 1.0)], "scripted 0 1 0": [(1.0, 0.0)]}
+
+
 def test_a_moment_where_nothing_is_drawn_keeps_nothing(tmp_path: Path) -> None:
     model = ScriptedModel(lambda *call: [Text("done .")])
     tally = collect(model, [MAZE], 5, SERIES, tmp_path / "own.jsonl").tallies["maze"]
