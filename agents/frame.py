@@ -31,7 +31,7 @@ def draw_frame(run: Run, frame: int, start: Start) -> Generator[Event, None, Dra
     if run.settings.critique or best.verdicts:
         if not best.verdicts:
             best = yield from _critique(run, frame, before, best, known)
-        best, reason = yield from _improve(run, frame, before, best, max(best.round, start.round), known)
+        best, reason = yield from _improve(run, frame, before, thought, best, max(best.round, start.round), known)
     yield Kept(run.parent or 0, best.step, reason)
     if reason != "satisfied":
         run.doubt = run.doubt or (frame, reason)
@@ -79,7 +79,7 @@ def judged(run: Run, draft: Draft, verdicts: tuple[Critiqued, ...]) -> Draft:
 
 
 def _improve(
-    run: Run, frame: int, before: Image, best: Draft, round: int, known: Verdicts,
+    run: Run, frame: int, before: Image, thought: str, best: Draft, round: int, known: Verdicts,
 ) -> Generator[Event, None, tuple[Draft, Reason]]:
     """Redraw until the steering critics are satisfied or a stop rule holds; a redraw replaces the best only if it is clearly better.
 
@@ -97,7 +97,7 @@ def _improve(
         if stale >= run.settings.patience:
             return best, "no gain"
         round += 1
-        draft = yield from _revise(run, frame, before, best, round)
+        draft = yield from _revise(run, frame, before, thought, best, round)
         draft = yield from _critique(run, frame, before, draft, known)
         clashes = clashes + 1 if _clash(draft) else 0
         better = draft.ok or draft.worth > best.worth + DOUBT
@@ -109,8 +109,11 @@ def _clash(draft: Draft) -> int:
     return int(len({verdict.ok for verdict in draft.verdicts}) > 1)
 
 
-def _revise(run: Run, frame: int, before: Image, wrong: Draft, round: int) -> Generator[Event, None, Draft]:
-    """Redraw the best picture so far, told what is wrong with it."""
+def _revise(run: Run, frame: int, before: Image, thought: str, wrong: Draft, round: int) -> Generator[Event, None, Draft]:
+    """Redraw the best picture so far, told what is wrong with it; every second time draw anew from the thought, without looking at it.
+
+    A picture that is damaged all over is sooner drawn again than mended.
+    """
     objections = sorted((verdict for verdict in wrong.verdicts if not verdict.ok), key=lambda verdict: -verdict.confidence)
     began, started = run.clock(), run.step("revise", frame, round, before, wrong.step)
     yield started
@@ -118,12 +121,24 @@ def _revise(run: Run, frame: int, before: Image, wrong: Draft, round: int) -> Ge
     options = run.options(frame, round)
     if not run.asks.taught or run.settings.thoughts != "latent":
         options = replace(options, think=False)  # the request says all; no further thought
-    for event in run.ask(_repair(run, before, wrong.image, objections[0].words), "image", options):
+    anew = round % 2 == 0 and thought != ""
+    document = _anew(run, before, thought) if anew else _repair(run, before, wrong.image, objections[0].words)
+    for event in run.ask(document, "image", options):
         if isinstance(event, PartDone) and isinstance(event.part, Image):
             image, stats = run.fitted(event.part), measured(event)
         yield event
     yield StepDone(started.index, run.clock() - began, image, run.changed(before, image), stats)
     return Draft(started.index, image, round)
+
+
+def _anew(run: Run, before: Image, thought: str) -> Document:
+    """What a picture is asked for with that is drawn once more from its thought."""
+    match run.settings.thoughts:
+        case "words":
+            return run.asks.retell(run.problem, thought, before)
+        case "none":
+            return run.asks.next_step(run.problem, before, None)
+    return run.asks.next_step(run.problem, before, thought)
 
 
 def _repair(run: Run, before: Image, wrong: Image, verdict: str) -> Document:

@@ -120,7 +120,7 @@ def test_redraws_get_other_seeds_and_grow_bolder() -> None:
 
 
 def test_a_redraw_that_is_refused_too_does_not_replace_the_first_for_a_little_doubt() -> None:
-    confidences = iter([0.95, 0.9, 0.4, 0.8])  # of "wrong": much less sure that it is wrong is better
+    confidences = iter([0.95, 0.9, 0.4])  # of "wrong": much less sure that it is wrong is better
 
     def judge(problem, before, after) -> Critiqued:
         if before != PROBLEM.image:
@@ -133,8 +133,24 @@ def test_a_redraw_that_is_refused_too_does_not_replace_the_first_for_a_little_do
     columns = count()
     trace = run(maze_model(draw=slip_at(1), redraw=redraw), Settings(go_on=False), critics={"model": judge})
     rounds = trace.rounds()
-    assert [item.kept for item in rounds] == [None, None, "rounds used up", None]
-    assert [item.picture.of for item in rounds[1:]] == [rounds[0].picture.id, rounds[0].picture.id, rounds[2].picture.id]
+    assert [item.kept for item in rounds] == [None, None, None, "rounds used up"]
+    assert rounds[2].image == rounds[0].image  # drawn anew as it was drawn first, and known to be refused
+    assert {item.picture.of for item in rounds[1:]} == {rounds[0].picture.id}
+
+
+def test_what_cannot_be_mended_is_drawn_anew_from_its_thought() -> None:
+    def draw(before: maze.Board, options: Options) -> maze.Board:
+        careless = before == STARTS[1] and options.temperature != 0.5
+        return without_agent(before) if careless else maze.next_board(before) or before
+
+    model = maze_model(draw=draw, redraw=stubborn)
+    trace = run(model, Settings(temperature=1.2))
+    redrawn = [item for item in trace.rounds() if item.frame == 2]
+    assert [item.accepted for item in redrawn] == [False, False, True] and trace.score["solved"]
+    thought = redrawn[0].thought
+    asked = [document for document, want, options in model.calls if want == "image" and options.temperature == 0.5]
+    assert [document.turns[-1].parts for document in asked] == [(Text(thought),)]
+    assert [part for part in asked[0].turns[0].parts if isinstance(part, Image)] == [redrawn[0].before]
 
 
 def test_contradiction_between_the_critics_stops() -> None:
