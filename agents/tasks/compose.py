@@ -189,13 +189,17 @@ def check(problem: Problem, before: Image, after: Image) -> Check:
     changed = tuple((2 * r + dr, 2 * c + dc) for r, c in differences(old.scene, new.scene) for dr in (0, 1) for dc in (0, 1))
     verdict = _verdict(problem, new)
     right = None if verdict.ok else mend(FIRST, problem.ask, problem.scene, new.scene)
-    words = verdict_words(verdict, new.scene, right, compared(problem.ask, problem.scene), problem.ask)
+    words = verdict_words(verdict, new.scene, right, compared(problem.ask, problem.scene), problem.ask, new.unclear)
     return Check(verdict.ok, verdict.fault, verdict.where, words, changed, verdict.checks)
 
 
 def places(problem: Problem, before: Image, after: Image) -> frozenset[Slot]:
-    """Slots of a wrong scene at which a repair makes it right: the thing there gone, another one, or moved elsewhere."""
-    scene = read(after).scene
+    """Slots of a wrong scene at which a repair makes it right: the thing there gone, another one, or moved elsewhere; all slots that
+    cannot be read, where there are such."""
+    reading = read(after)
+    if reading.unclear:
+        return frozenset(reading.unclear)
+    scene = reading.scene
 
     def mends(slot: Slot) -> bool:
         thing, rest = scene.at(slot), scene.without(slot)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import product
 
 from agents.tasks.compose_asks import Ask
@@ -31,15 +31,19 @@ def describe_words(scene: Scene) -> str:
     return f"{things_words(scene)} ."
 
 
-def plan_words(before: Scene, after: Scene, ask: Ask | None = None) -> str:
-    """What has to be drawn and cleared to get from one scene to another: in the order in which ``ask`` names things or in reading order."""
+def plan_words(before: Scene, after: Scene, ask: Ask | None = None, unclear: Collection[Slot] = ()) -> str:
+    """What has to be drawn and cleared to get from one scene to another: in the order in which ``ask`` names things or in reading order.
+
+    ``unclear`` slots hold something without a name, which has to go.
+    """
     things = after.things
     if isinstance(ask, Request):
         needs = matched(ask, after)
         turn = {index: ask.needs[need] for index, need in needs.items()}
         things = tuple(things[index] for index in sorted(range(len(things)), key=lambda index: turn.get(index, len(things))))
     made = [thing.words for thing in things if before.at(thing.slot) != thing]
-    cleared = [f"clear {cell_name(thing.slot)}" for thing in before.things if after.at(thing.slot) is None]
+    taken = sorted({*(thing.slot for thing in before.things), *unclear})
+    cleared = [f"clear {cell_name(slot)}" for slot in taken if after.at(slot) is None]
     return f"plan : {' , '.join(made + cleared) or 'none'} ."
 
 
@@ -109,7 +113,8 @@ def done(thought: str) -> bool:
 
 
 def verdict_words(
-    verdict: Verdict, seen: Scene | None = None, repaired: Scene | None = None, was: Scene | None = None, ask: Ask | None = None
+    verdict: Verdict, seen: Scene | None = None, repaired: Scene | None = None, was: Scene | None = None, ask: Ask | None = None,
+    unclear: Collection[Slot] = (),
 ) -> str:
     """The verdict as the model gives it: what it sees, beside what there ``was`` where something is changed, what each thing is to what was
     asked, clause by clause what holds, the verdict, and the plan of the repair."""
@@ -122,7 +127,7 @@ def verdict_words(
         return " ".join(filter(None, (*words, "correct .")))
     place = f" at {cell_name(verdict.where)}" if verdict.where is not None else ""
     words.append(f"wrong . {FAULTS[verdict.fault or 'unreadable']}{place} .")
-    words.append(plan_words(seen, repaired) if seen is not None and repaired is not None else "")
+    words.append(plan_words(seen, repaired, None, unclear) if seen is not None and repaired is not None else "")
     return " ".join(filter(None, words))
 
 

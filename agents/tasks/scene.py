@@ -30,8 +30,9 @@ SLOT_PX = 64
 REACH = {"small": 0.28, "large": 0.44}
 """Half the width of a thing, in slots."""
 GROUND = (0xFF, 0xFF, 0xFF)
-FAR = 40.0
-"""Root mean square difference (of 255) above which a slot holds nothing that can be named."""
+FAR, COARSE_PX = 12.0, 4
+"""Root mean square difference (of 255) above which a slot holds nothing that can be named, between means over so many pixels either
+way: noise is gone in them, a stroke that does not belong there is not."""
 
 
 @dataclass(frozen=True, order=True)
@@ -165,6 +166,12 @@ def _looks(px: int) -> tuple[tuple[tuple[str, str, str] | None, ...], np.ndarray
     return tuple(names), np.stack(tiles).reshape(len(names), -1).astype(np.float32)
 
 
+def _coarse(slots: np.ndarray, px: int) -> np.ndarray:
+    """Means over COARSE_PX x COARSE_PX pixels of slots [n, px * px * 3]: [n, cells]."""
+    whole = "n (r a c b rgb) -> n (r c rgb)"
+    return reduce(slots, whole, "mean", r=px // COARSE_PX, c=px // COARSE_PX, a=COARSE_PX, b=COARSE_PX)
+
+
 def read(image: Image) -> SceneReading:
     """Pixels to structure: every slot is the thing that it is nearest to, or unclear where it is near to none."""
     side = SIDE * SLOT_PX // 2
@@ -172,12 +179,12 @@ def read(image: Image) -> SceneReading:
     px = side // SIDE
     slots = np.asarray(small, np.float32).reshape(SIDE, px, SIDE, px, 3).transpose(0, 2, 1, 3, 4).reshape(SIDE * SIDE, -1)
     names, looks = _looks(px)
-    far = np.sqrt(np.square(slots[:, None] - looks[None]).mean(-1))
-    best = far.argmin(1)
+    best = np.square(slots[:, None] - looks[None]).mean(-1).argmin(1)
+    far = np.sqrt(np.square(_coarse(slots - looks[best], px)).mean(1))
     things, unclear = [], []
     for place, kind in enumerate(best):
         slot = divmod(place, SIDE)
-        if far[place, kind] > FAR:
+        if far[place] > FAR:
             unclear.append(slot)
         elif names[kind] is not None:
             things.append(Thing(slot, *names[kind]))

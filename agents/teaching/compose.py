@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import product
 
@@ -17,7 +17,9 @@ from agents.tasks.compose_phrases import PLURALS, phrase
 from agents.tasks.compose_rules import FIRST, Kind, Request, Verdict
 from agents.tasks.compose_words import INSTRUCTIONS, asked, check_words, describe_words, think_words, verdict_words
 from agents.tasks.maze_words import cell_name
-from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, Slot, Thing, canvas
+from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, Slot, Thing, canvas, read
+from agents.teaching.blots import blotted
+from unimm.document import Image
 from unimm.train.data import IGNORED, Branch, Lesson
 
 
@@ -48,10 +50,30 @@ def _faults(right: Scene | None, after: Scene) -> np.ndarray:
     return wrong.repeat(2, 0).repeat(2, 1).flatten()
 
 
-def _verdict(ask: Ask, before: Scene, after: Scene) -> tuple[Verdict, Scene | None, str]:
-    verdict = judged(ask, before, after)
+def _verdict(ask: Ask, before: Scene, after: Scene, unclear: tuple[Slot, ...] = ()) -> tuple[Verdict, Scene | None, str]:
+    verdict = Verdict(False, "unreadable", unclear[0]) if unclear else judged(ask, before, after)
     right = after if verdict.ok else mend(FIRST, ask, before, after)
-    return verdict, right, verdict_words(verdict, after, right, compared(ask, before), ask)
+    return verdict, right, verdict_words(verdict, after, right, compared(ask, before), ask, unclear)
+
+
+BLOTTED = 0.25
+"""Share of the pictures to be judged or repaired that have tokens in them which do not belong there."""
+
+
+def _blotted(rng: random.Random, scene: Scene) -> tuple[np.ndarray, Scene, tuple[Slot, ...]]:
+    """A scene's picture with blots, what can still be read in it, and the slots that cannot."""
+    picture, _ = blotted(rng, canvas(scene))
+    shown = picture.repeat(2, 0).repeat(2, 1)
+    reading = read(Image(shown.shape[1], shown.shape[0], shown.tobytes()))
+    return picture, reading.scene, reading.unclear
+
+
+def _at(slots: Iterable[Slot]) -> np.ndarray:
+    """1 for every token of the slots, [64]."""
+    found = np.zeros((SIDE, SIDE), np.int64)
+    for slot in slots:
+        found[slot] = 1
+    return found.repeat(2, 0).repeat(2, 1).flatten()
 
 
 def _question(rng: random.Random, scene: Scene) -> tuple[str, str]:
@@ -100,14 +122,17 @@ def understanding(rng: random.Random, split: str) -> Lesson:
         branches = [Branch(asked("next", words), _plan(ask, before, after), draws=True)]
     else:
         before, branches = after, [Branch(asked("next", words), think_words(before, None))]
-    shown = corrupt(rng, ask, before, after) if rng.random() < 0.6 else after
-    _, right, said = _verdict(ask, before, shown)
+    blots = rng.random() < BLOTTED
+    shown = corrupt(rng, ask, before, after) if rng.random() < (0.2 if blots else 0.6) else after
+    picture, shown, unclear = _blotted(rng, shown) if blots else (canvas(shown), shown, ())
+    _, right, said = _verdict(ask, before, shown, unclear)
     branches.append(Branch(asked("judge", words), said, shows=(1,)))
     if before.things or rng.random() < 0.1:  # a blank sheet has little to say, and showing the other one again costs much
         question, reply = (INSTRUCTIONS["describe"], describe_words(before)) if rng.random() < 0.4 else _question(rng, before)
         branches.append(Branch(question, reply))
-    faults = np.stack([np.full(4 * SIDE * SIDE, IGNORED), _faults(right, shown)])
-    return Lesson(np.stack([canvas(before), canvas(shown)]), (0,), tuple(branches), np.stack([_states(before), _states(shown)]), faults)
+    faults = np.stack([np.full(4 * SIDE * SIDE, IGNORED), _faults(right, shown) | _at(unclear)])
+    states = np.stack([_states(before), np.where(_at(unclear), IGNORED, _states(shown))])
+    return Lesson(np.stack([canvas(before), picture]), (0,), tuple(branches), states, faults)
 
 
 DRILLS = 0.4
@@ -168,12 +193,12 @@ def drawing(rng: random.Random, split: str, editing: bool) -> Lesson:
             np.stack([canvas(before), canvas(after)]), (0,), (Branch(asked("direct", words), "", draws=True, source=source, target=1),)
         )
     if chance < 0.3:
-        wrong = corrupt(rng, ask, before, after)
-        _, right, said = _verdict(ask, before, wrong)
-        pictures = np.stack([canvas(scene) for scene in (before, right or after, wrong)])
+        picture, wrong, unclear = _wrong(rng, ask, before, after)
+        _, right, said = _verdict(ask, before, wrong, unclear)
+        pictures = np.stack([canvas(before), canvas(right or after), picture])
         branch = Branch(asked("judge", words), said, shows=(2,), draws=True, source=2 if editing else -1, target=1)
-        states = np.stack([_states(scene) for scene in (before, right or after, wrong)])
-        return Lesson(pictures, (0,), (branch,), states, about=_about(wrong, right or after))
+        states = np.stack([_states(before), _states(right or after), np.where(_at(unclear), IGNORED, _states(wrong))])
+        return Lesson(pictures, (0,), (branch,), states, about=_about(wrong, right or after, unclear))
     after = solved(FIRST, ask, before) or after
     plan = think_words(before, after, ask)
     if rng.random() < FREE_PLANS:
@@ -186,13 +211,23 @@ def drawing(rng: random.Random, split: str, editing: bool) -> Lesson:
     return Lesson(np.stack([canvas(before), canvas(after)]), shared, (branch,), states, about=_about(before, after))
 
 
-def _about(source: Scene, target: Scene) -> tuple[tuple[int, str, tuple[float, float]], ...]:
+def _wrong(rng: random.Random, ask: Ask, before: Scene, after: Scene) -> tuple[np.ndarray, Scene, tuple[Slot, ...]]:
+    """A picture to be put right, what can be read in it, and the slots that cannot: with a mistake, or with blots that can be seen."""
+    while rng.random() < BLOTTED:
+        picture, scene, unclear = _blotted(rng, after)
+        if unclear:
+            return picture, scene, unclear
+    wrong = corrupt(rng, ask, before, after)
+    return canvas(wrong), wrong, ()
+
+
+def _about(source: Scene, target: Scene, unclear: tuple[Slot, ...] = ()) -> tuple[tuple[int, str, tuple[float, float]], ...]:
     """(token, name of its slot, way to the slot's middle) for all tokens of slots that change: a plan names each of them."""
     places = ((row, column) for row in range(2 * SIDE) for column in range(2 * SIDE))
     return tuple(
         (row * 2 * SIDE + column, cell_name(slot), (0.5 - row % 2, 0.5 - column % 2))
         for row, column in places
-        if source.at(slot := (row // 2, column // 2)) != target.at(slot)
+        if source.at(slot := (row // 2, column // 2)) != target.at(slot) or slot in unclear
     )
 
 

@@ -13,11 +13,12 @@ from agents.tasks import geometry
 from agents.tasks import geometry_words as words
 from agents.tasks.figure import SIDE, Point, Sheet, point_name
 from agents.tasks.geometry_mistakes import corrupt
-from agents.tasks.geometry_pictures import SHOWN_PX, canvas, halved, render_pixels
+from agents.tasks.geometry_pictures import SHOWN_PX, SQUARE_PX, canvas, halved, render_pixels
 from agents.tasks.geometry_questions import generate
 from agents.tasks.geometry_rules import judge
 from agents.tasks.geometry_steps import Question, Step, apply, next_step
 from agents.tasks.maze_words import cell_name
+from agents.teaching.blots import blotted
 from agents.teaching.drills import drill
 from unimm.document import Image
 from unimm.train.data import IGNORED, Branch, Lesson
@@ -42,8 +43,9 @@ SLANTING, SLANTED = (
 
 IN_PIECES = 0.5
 """Share of these in which the wrong picture shows pieces of lines."""
-BROKEN = 0.3
-"""Share of the pictures to be judged that are a patchwork of a right and a wrong one: the model's own drawings go wrong like that."""
+BROKEN, BLOTTED = 0.35, 0.5
+"""Share of the pictures to be judged that are no sheet as it should be drawn, as the model's own drawings are where they go wrong; and the
+share of these that have blots, where the others are patchworks of a right and a wrong one."""
 
 DRILLS = 0.35
 """Share of the lessons in words that are drills."""
@@ -140,10 +142,16 @@ def understanding(rng: random.Random, split: str = "train") -> Lesson:
 
 
 def _broken(rng: random.Random, question: Question, before: Sheet, right: Sheet) -> Lesson:
-    """A patchwork to judge, by what the program reads in it."""
-    patched = _pieces(rng, *(render_pixels(sheet) for sheet in (before, right, corrupt(rng, before, right))))
-    verdict, sheet = geometry.seen(question, before, Image(SHOWN_PX, SHOWN_PX, patched.tobytes()))
-    said = words.judged_words(next_step(question, before), before, sheet, verdict)
+    """A patchwork or a picture with blots to judge, by what the program reads in it."""
+    if rng.random() < BLOTTED:
+        sheet = corrupt(rng, before, right) if rng.random() < 0.2 else right
+        spoilt, blots = blotted(rng, canvas(sheet))
+        at = blots.reshape(SIDE, SIDE, 1).repeat(SQUARE_PX, 0).repeat(SQUARE_PX, 1)
+        patched = np.where(at, spoilt.repeat(2, 0).repeat(2, 1), render_pixels(sheet))
+    else:
+        patched = _pieces(rng, *(render_pixels(sheet) for sheet in (before, right, corrupt(rng, before, right))))
+    verdict, seen = geometry.seen(question, before, Image(SHOWN_PX, SHOWN_PX, patched.tobytes()))
+    said = words.judged_words(next_step(question, before), before, seen, verdict)
     pictures = np.stack([canvas(before), halved(patched)])
     unknown = np.full(SIDE * SIDE, IGNORED)
     wrong = wrong_tokens(pictures[1] if verdict.ok else canvas(right), pictures[1])

@@ -30,6 +30,7 @@ from agents.tasks.compose_words import (
 from agents.tasks.maze_words import cell_name
 from agents.tasks.scene import COLOURS, SHAPES, SIZES, Scene, Thing, canvas, read, render
 from agents.teaching import compose as teaching
+from agents.teaching.blots import blotted
 from agents.vocabulary import words
 from unimm.document import Image
 
@@ -265,6 +266,24 @@ def test_what_has_no_name_is_unclear() -> None:
     pixels[0:32, 32:64] = (0, 200, 200)
     reading = read(Image(128, 128, pixels.tobytes()))
     assert reading.unclear == ((0, 1),) and reading.scene == Scene.of([RED])
+
+
+def test_dirt_beside_things_is_a_fault_whose_repair_clears_it() -> None:
+    problem = compose.paint("one red circle left of a blue square")
+    clean = canvas(Scene.of((RED, BLUE)))
+    rng, seen = random.Random(8), 0
+    for _ in range(20):
+        spoilt, blots = blotted(rng, clean, most=1)
+        shown = spoilt.repeat(2, 0).repeat(2, 1)
+        check = compose.check(problem, problem.image, Image(256, 256, shown.tobytes()))
+        (cell,) = blots.nonzero()[0]
+        slot = (cell // 8 // 2, cell % 8 // 2)
+        if not check.ok:
+            seen += 1
+            assert (check.fault, check.where) == ("unreadable", slot)
+            assert compose.places(problem, problem.image, Image(256, 256, shown.tobytes())) == {slot}
+            assert cell_name(slot) in check.words.split("plan :")[1]
+    assert seen > 12
 
 
 def test_plans_verdicts_and_descriptions_are_read_again_and_taught() -> None:

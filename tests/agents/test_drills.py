@@ -12,6 +12,7 @@ from agents.tasks.geometry_mistakes import corrupt
 from agents.tasks.geometry_pictures import canvas
 from agents.tasks.geometry_questions import generate
 from agents.teaching import geometry as teaching
+from agents.teaching.blots import blotted
 from agents.teaching.drills import drill
 from unimm.train.data import Branch
 
@@ -87,6 +88,15 @@ def test_a_patchwork_is_judged_by_what_can_be_read_in_it() -> None:
         if np.array_equal(lesson.pictures[1], canvas(right)):
             assert reply.endswith("correct .")
     assert {"correct", "point unreadable", "figure changed"} <= verdicts
+
+
+def test_blots_are_tokens_that_were_not_there_and_nothing_else() -> None:
+    rng = random.Random(9)
+    for number in range(10):
+        picture = canvas(generate("train", number).start)
+        spoilt, blots = blotted(rng, picture, most=4)
+        differs = (spoilt != picture).reshape(8, 16, 8, 16, 3).any((1, 3, 4)).ravel()
+        assert (differs == blots.astype(bool)).all() and 1 <= blots.sum() <= 4
 
 
 def test_points_found_from_others_are_where_they_are_told():

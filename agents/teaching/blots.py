@@ -1,0 +1,33 @@
+"""Blots: tokens of a picture that show what does not belong there. Drawings at a high temperature have them anywhere."""
+
+from __future__ import annotations
+
+import random
+from functools import lru_cache
+
+import numpy as np
+from einops import rearrange
+
+from agents.doodles import doodle
+
+TOKEN_PX = 16
+
+
+def blotted(rng: random.Random, picture: np.ndarray, most: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """A picture uint8 [H, W, 3] with up to ``most`` of its tokens blotted, and 1 for each of these, [H / 16 * W / 16]."""
+    rows, columns = (side // TOKEN_PX for side in picture.shape[:2])
+    made, blots = picture.copy(), np.zeros((rows, columns), np.int64)
+    for cell in rng.sample(range(rows * columns), rng.randint(1, most)):
+        row, column = divmod(cell, columns)
+        made[row * TOKEN_PX : (row + 1) * TOKEN_PX, column * TOKEN_PX : (column + 1) * TOKEN_PX] = rng.choice(_tiles())
+        blots[row, column] = 1
+    return made, blots.ravel()
+
+
+@lru_cache(maxsize=1)
+def _tiles() -> np.ndarray:
+    """Tokens of lines, shapes and letters, [n, 16, 16, 3]: what the VQ has codes for."""
+    rng = random.Random("blots")
+    pictures = np.stack([doodle(rng) for _ in range(80)])
+    tiles = rearrange(pictures, "n (r y) (c x) rgb -> (n r c) y x rgb", y=TOKEN_PX, x=TOKEN_PX)
+    return tiles[tiles.std((1, 2, 3)) > 10]
