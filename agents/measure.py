@@ -41,7 +41,7 @@ DRAWN: dict[str, dict[str, Any]] = {
 """Conditions that draw, and the settings that make them; "direct", the answer at a glance, is the one that does not think. A temperature
 that is None is the task's of BOLD."""
 
-BOLD: dict[str, float] = {"maze": 1.0, "geometry": 1.3, "compose": 1.3}
+BOLD: dict[str, float] = {"maze": 1.2, "geometry": 1.6, "compose": 1.6}
 """Task -> a temperature at which first drawings of the embedded model often fail: what critique is worth shows there."""
 
 EVERY = ("direct", "first", "self", "program", "best", "bold", "mended", "words", "bare")
