@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.exams import read_parts
-from agents.measure import JUDGED, Record
+from agents.measure import Record, examined
 from agents.statistics import calibration_error, tempered
 from unimm.errors import BadInput
 
@@ -77,19 +77,14 @@ def verdicts(records: Sequence[Record]) -> dict[str, list[Record]]:
     """Where they come from -> verdicts of the model beside the truth."""
     return {
         "made for the exam": [pair for record in records if record["kind"] == "judge" for pair in record["pictures"]],
-        "own drawings": [pair for record in records for run in _examined(record) for pair in run["judged"]],
+        "own drawings": [pair for record in records for run in examined(record) for pair in run["judged"]],
     }
 
 
 def _heats(record: Record) -> list[float]:
     if record["kind"] == "judge":
         return [record.get("heat", 1.0)]
-    return [run.get("heat", 1.0) for run in _examined(record)]
-
-
-def _examined(record: Record) -> list[Record]:
-    """The runs in which the critic was examined on the model's own drawings."""
-    return [run for name in JUDGED if "judged" in (run := record.get("runs", {}).get(name, {}))]
+    return [run.get("heat", 1.0) for run in examined(record)]
 
 
 def _columns(pairs: Sequence[Record]) -> tuple[list[float], list[bool]]:

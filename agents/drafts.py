@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from agents.events import Event, StepDone
 from agents.state import Draft, Run, measured
-from unimm.document import Image, Text
+from unimm.document import Document, Image, Text
 from unimm.events import ImagePreview, ModelEvent, PartDone, TextDelta
 
 
@@ -28,11 +28,9 @@ def draw_draft(
     words, drawing, image, stats = thought or "", None, None, {}
     early: list[Event] = []  # latents of a given thought, which come before the drawing that they belong to
     options = run.options(frame, -number)
-    document = run.asks.next_step(run.problem, before, thought if latent else None)
     if not latent:
         options = replace(options, think=False)
-        document = run.asks.retell(run.problem, words, before) if run.settings.thoughts == "words" else document
-    events = run.ask(document, "image", options)
+    events = run.ask(picture_of(run, before, thought), "image", options)
     for event in events:
         if drawing is None and _draws(event):
             if thinking is not None:
@@ -61,6 +59,16 @@ def draw_draft(
         return words, None
     yield StepDone(drawing.index, run.clock() - began, image, run.changed(before, image), stats)
     return words, Draft(drawing.index, image)
+
+
+def picture_of(run: Run, before: Image, thought: str | None) -> Document:
+    """What a picture is asked for with: its thought as it was thought (None: it is thought first), as words read anew, or none at all."""
+    match run.settings.thoughts:
+        case "words":
+            return run.asks.retell(run.problem, thought or "", before)
+        case "none":
+            return run.asks.next_step(run.problem, before)
+    return run.asks.next_step(run.problem, before, thought)
 
 
 def think(run: Run, frame: int, before: Image) -> Generator[Event, None, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 
-from agents.drafts import draw_draft
+from agents.drafts import draw_draft, picture_of
 from agents.events import Answered, Critiqued, Event, Finished, Kept, Reason, StepDone
 from agents.state import Draft, Halt, Run, Start, Verdicts, measured
 from unimm.document import Document, Image, Text
@@ -122,23 +122,13 @@ def _revise(run: Run, frame: int, before: Image, thought: str, wrong: Draft, rou
     if not run.asks.taught or run.settings.thoughts != "latent":
         options = replace(options, think=False)  # the request says all; no further thought
     anew = round % 2 == 0 and thought != ""
-    document = _anew(run, before, thought) if anew else _repair(run, before, wrong.image, objections[0].words)
+    document = picture_of(run, before, thought) if anew else _repair(run, before, wrong.image, objections[0].words)
     for event in run.ask(document, "image", options):
         if isinstance(event, PartDone) and isinstance(event.part, Image):
             image, stats = run.fitted(event.part), measured(event)
         yield event
     yield StepDone(started.index, run.clock() - began, image, run.changed(before, image), stats)
     return Draft(started.index, image, round)
-
-
-def _anew(run: Run, before: Image, thought: str) -> Document:
-    """What a picture is asked for with that is drawn once more from its thought."""
-    match run.settings.thoughts:
-        case "words":
-            return run.asks.retell(run.problem, thought, before)
-        case "none":
-            return run.asks.next_step(run.problem, before, None)
-    return run.asks.next_step(run.problem, before, thought)
 
 
 def _repair(run: Run, before: Image, wrong: Image, verdict: str) -> Document:

@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -229,17 +230,22 @@ def _own(task: Task, problem: Any, trace: Trace) -> Iterator[Record]:
         shown = (item.frame, item.changed, its and its.words)
         if mine is not None and its is not None and shown not in seen and item.before is not None and item.image is not None:
             seen.add(shown)
-            places = task.places(problem, item.before, item.image)
+            places = partial(task.places, problem, item.before, item.image)
             yield {"round": item.number} | _pair((its.ok, its.fault, its.where), mine, places)
 
 
-def _pair(truth: Verdict, said: Critiqued, places: Collection[Cell]) -> Record:
-    """The truth about a picture beside what the model said of it. ``places`` are further ones that are right to name."""
+def examined(record: Record) -> list[Record]:
+    """The runs of a record in which the critic was examined on the model's own drawings ("judged")."""
+    return [run for name in JUDGED if "judged" in (run := record.get("runs", {}).get(name, {}))]
+
+
+def _pair(truth: Verdict, said: Critiqued, places: Callable[[], Collection[Cell]]) -> Record:
+    """The truth about a picture beside what the model said of it. ``places`` finds further ones that are right to name in a wrong one."""
     ok, fault, where = truth
     return {
         "ok": ok, "fault": fault, "where": where and list(where), "said_ok": said.ok, "said_fault": said.fault,
         "said_where": said.where and list(said.where), "confidence": said.confidence, "words": said.words,
-        "there": said.where == where or said.where in places,
+        "there": said.where == where or (not ok and said.where in places()),
     }  # fmt: skip
 
 
@@ -276,7 +282,7 @@ def _judged(exam: Exam, task: Task, model: UnifiedModel, unit: Unit) -> Iterator
     before, shown = task.moment(random.Random(f"critic:{unit.index}:{unit.size}"), problem)
     critic = model_critic(model, task)
     for image, *truth in shown:
-        yield _pair(tuple(truth), critic(problem, before, image), task.places(problem, before, image))
+        yield _pair(tuple(truth), critic(problem, before, image), partial(task.places, problem, before, image))
 
 
 # --- does the picture follow the thought?

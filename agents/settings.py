@@ -69,10 +69,8 @@ def options_for(model: UnifiedModel, settings: Settings, frame: int, round: int)
     further first draft: as warm as the first one, and as warm as boldness where that one always takes the likeliest token.
     """
     own = options_type(model)()
-    first = settings.temperature or own.temperature
+    first = settings.temperature or own.temperature or (settings.boldness if round < 0 else 0.0)
     warmth = min(first, own.temperature) + settings.boldness * (round - 1) if round > 0 else first
-    if round < 0:
-        warmth = first or settings.boldness
     return replace(
         own, seed=derive_seed(settings.seed, frame, round), temperature=min(warmth, 2.0),
         guidance=own.guidance if settings.guidance == 1 else settings.guidance,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from agents.measure import EVERY, JUDGED, Record
+from agents.measure import EVERY, Record, examined
 from agents.statistics import Share, balanced, calibration_error, mean, percent, share, wilson
 
 Rows = Sequence[Record]
@@ -26,7 +26,7 @@ def summarise(records: Iterable[Record]) -> dict[str, Any]:
     listed = list(records)
     solved = [record for record in listed if record["kind"] == "solve"]
     judged = [picture for record in listed if record["kind"] == "judge" for picture in record["pictures"]]
-    own = [picture for record in solved for name in JUDGED for picture in record["runs"].get(name, {}).get("judged", ())]
+    own = [picture for record in solved for run in examined(record) for picture in run["judged"]]
     boards = {str(size): _conditions([r for r in solved if r["size"] == size]) for size in _groups(solved)}
     critics = {"critic": _critic(judged) if judged else None} | ({"critic_own": _critic(own)} if own else {})
     return {"boards": boards | ({"all": _conditions(solved)} if solved else {}), **critics,

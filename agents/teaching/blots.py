@@ -9,8 +9,7 @@ import numpy as np
 from einops import rearrange
 
 from agents.doodles import doodle
-
-TOKEN_PX = 16
+from agents.teaching.own import TOKEN_PX
 
 
 def blotted(rng: random.Random, picture: np.ndarray, most: int = 3) -> tuple[np.ndarray, np.ndarray]:

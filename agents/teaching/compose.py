@@ -14,7 +14,7 @@ from agents.tasks.compose_edits import Edit
 from agents.tasks.compose_looks import look_words, things_words, want_words
 from agents.tasks.compose_mistakes import corrupt
 from agents.tasks.compose_phrases import PLURALS, phrase
-from agents.tasks.compose_rules import FIRST, Kind, Request, Verdict
+from agents.tasks.compose_rules import FIRST, Kind, Request, Verdict, differences
 from agents.tasks.compose_words import INSTRUCTIONS, asked, check_words, describe_words, think_words, verdict_words
 from agents.tasks.maze_words import cell_name
 from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, Slot, Thing, canvas, read
@@ -46,8 +46,7 @@ def named(side: int) -> Iterator[tuple[int, int, tuple[str, ...]]]:
 
 def _faults(right: Scene | None, after: Scene) -> np.ndarray:
     """1 for every token that is not as the nearest right scene has it, [64]."""
-    wrong = np.array([[right is not None and right.at((r, c)) != after.at((r, c)) for c in range(SIDE)] for r in range(SIDE)], np.int64)
-    return wrong.repeat(2, 0).repeat(2, 1).flatten()
+    return _at(differences(right, after) if right is not None else ())
 
 
 def _verdict(ask: Ask, before: Scene, after: Scene, unclear: tuple[Slot, ...] = ()) -> tuple[Verdict, Scene | None, str]:

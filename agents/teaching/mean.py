@@ -25,6 +25,8 @@ def mean(first: Mapping[str, Any], second: Mapping[str, Any], share: float) -> d
     """
     if not 0 <= share <= 1:
         raise BadInput(f"--share is 0 to 1, not {share!r}.")
+    if not ("module" in first and "module" in second):
+        raise BadInput("A file that holds no module is no checkpoint of a stage. Give two that python -m agents.teach wrote.")
     one, other = first["module"], second["module"]
     if {name: value.shape for name, value in one.items()} != {name: value.shape for name, value in other.items()}:
         raise BadInput("These checkpoints are not of one stage and model: their weights have other names or shapes.")
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         first, second = (torch.load(path, map_location="cpu", weights_only=True) for path in (given.first, given.second))
         torch.save(mean(first, second, given.share), given.out)
-    except (BadInput, OSError, KeyError) as error:
+    except (BadInput, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
