@@ -133,7 +133,7 @@ def circumstances(given: argparse.Namespace) -> dict[str, Any]:
     versions = {name: _version(name) for name in ("torch", "transformers", "numpy", "pillow", "langchain-core")}
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
-        "command": shlex.join(["python", "-m", "agents.evaluate", *given.arguments]),
+        "command": shlex.join(["python", "-m", "agents.evaluate", *(flag for flag in given.arguments if flag != "--resume")]),
         "model": {"name": given.model, "sha256": weights_hash(given.model)},
         "versions": {"python": platform.python_version(), **versions},
         "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system(), "jobs": given.jobs, "threads_a_job": 1,
