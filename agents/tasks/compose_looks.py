@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import product
+from collections.abc import Collection, Iterable, Sequence
 
 from agents.tasks.compose_asks import Ask
 from agents.tasks.compose_edits import Edit, Need, exact, wanted
 from agents.tasks.compose_rules import Kind, Relation, Request
 from agents.tasks.maze_words import cell_name
-from agents.tasks.scene import SIDE, Scene, Slot, Thing
+from agents.tasks.scene import Scene, Slot, Thing
 
 _ORDINALS = ("first", "second", "third", "last")
+UNCLEAR = "unreadable"
 _NEAR = 2
 """Words in which a thing differs from a kind that ends the comparison: with one it can still be the thing that was meant."""
 
 
-def things_words(scene: Scene) -> str:
-    """All things in reading order; "none" for an empty sheet."""
-    return " , ".join(thing.words for thing in scene.things) or "none"
+def things_words(scene: Scene, unclear: Collection[Slot] = ()) -> str:
+    """All things in reading order, slots that hold something without a name among them; "none" for an empty sheet."""
+    told = {thing.slot: thing.words for thing in scene.things} | _unclear_words(unclear)
+    return " , ".join(told[slot] for slot in sorted(told)) or "none"
 
 
-def changes_words(before: Scene, after: Scene) -> str:
-    """Two scenes in one list, slot by slot: what was there and is the "same", "changed" to what is there now, or "gone"; what is "new"."""
-    slots = [slot for slot in product(range(SIDE), repeat=2) if before.at(slot) or after.at(slot)]
-    return " , ".join(_change(before.at(slot), after.at(slot)) for slot in slots) or "none"
+def changes_words(before: Scene, after: Scene, unclear: Collection[Slot] = ()) -> str:
+    """Two scenes in one list, slot by slot: what was there and is the "same", "changed" to what is there now, or "gone"; what is "new";
+    slots that now hold something without a name."""
+    slots = {thing.slot for scene in (before, after) for thing in scene.things}
+    told = {slot: _change(before.at(slot), after.at(slot)) for slot in slots} | _unclear_words(unclear)
+    return " , ".join(told[slot] for slot in sorted(told)) or "none"
+
+
+def _unclear_words(slots: Collection[Slot]) -> dict[Slot, str]:
+    return {slot: f"{UNCLEAR} {cell_name(slot)}" for slot in slots}
 
 
 def _change(was: Thing | None, now: Thing | None) -> str:
@@ -73,19 +80,20 @@ def _kind_words(kind: Kind) -> str:
     return " ".join(value or "any" for value in (kind.colour, kind.shape, kind.size))
 
 
-def look_words(ask: Ask | None, scene: Scene, after: Scene | None = None) -> str:
+def look_words(ask: Ask | None, scene: Scene, after: Scene | None = None, unclear: Collection[Slot] = ()) -> str:
     """What is wanted (``want_words``), and each thing held against that: what hangs on it is then read and not searched for.
 
     Of a request against what shall "not" be there and against its groups in turn, up to the one that it is of; of an edit against what
     that is about ("this") and the "other" thing that it names. Each word of what is wanted stands beside the thing's own; behind two
     that differ, what it is that differs, "yes" behind all that are alike, and which one of its group a thing is. With ``after`` follows
-    whether the thing is the same, changed or gone.
+    whether the thing is the same, changed or gone, or its slot unclear.
     """
     if ask is None or not scene.things:
         return want_words(ask) if ask is not None and after is not None else ""
     lines = [" ".join((cell_name(thing.slot), *held)) for thing, held in zip(scene.things, _held_all(ask, scene), strict=True)]
     if after is not None:
-        lines = [f"{line} {_status(thing, after.at(thing.slot))}" for line, thing in zip(lines, scene.things, strict=True)]
+        now = [UNCLEAR if thing.slot in unclear else _status(thing, after.at(thing.slot)) for thing in scene.things]
+        lines = [f"{line} {status}" for line, status in zip(lines, now, strict=True)]
     return f"{want_words(ask)}look : {' , '.join(lines)} . "
 
 

@@ -120,8 +120,9 @@ def verdict_words(
     asked, clause by clause what holds, the verdict, and the plan of the repair."""
     words = []
     if seen is not None:
-        words.append(f"see : {things_words(seen) if was is None else changes_words(was, seen)} .")
-        words.append((look_words(ask, seen) if was is None else f"{look_words(ask, was, seen)}{goal_words(ask, was, seen)}").strip())
+        words.append(f"see : {things_words(seen, unclear) if was is None else changes_words(was, seen, unclear)} .")
+        told = look_words(ask, seen) if was is None else f"{look_words(ask, was, seen, unclear)}{goal_words(ask, was, seen)}"
+        words.append(told.strip())
     words += [f"check : {' , '.join(check_words(verdict, ask))} ."] if verdict.checks else []
     if verdict.ok:
         return " ".join(filter(None, (*words, "correct .")))

@@ -12,7 +12,7 @@ import numpy as np
 from einops import reduce
 
 from agents.tasks import geometry_words as said
-from agents.tasks.figure import SIDE, Point, Sheet, point_name
+from agents.tasks.figure import Point, Sheet, point_name
 from agents.tasks.geometry_mistakes import corrupt
 from agents.tasks.geometry_pictures import SHOWN_PX, SQUARE_PX, render
 from agents.tasks.geometry_problem import GROUPS, SPLITS, Problem, figure_from, kinds, paint, problem
@@ -102,29 +102,37 @@ def check(problem: Problem, before: Image, after: Image) -> Check:
     """
     question = problem.question
     start = read(before, question.figure).sheet or question.start
-    verdict, sheet = seen(question, start, after)
-    words = said.judged_words(next_step(question, start), start, sheet, verdict)
+    verdict, sheet, damaged = seen(question, start, after)
+    words = said.judged_words(next_step(question, start), start, sheet, verdict, damaged)
     return Check(verdict.ok, verdict.fault, verdict.where, words, _changed(before, after))
 
 
-def seen(question: Question, before: Sheet, after: Image) -> tuple[Verdict, Sheet | None]:
-    """The verdict on a picture that follows on the sheet ``before``, and the sheet that is read in it; None where none is."""
+def seen(question: Question, before: Sheet, after: Image) -> tuple[Verdict, Sheet | None, tuple[Point, ...]]:
+    """The verdict on a picture that follows on the sheet ``before``, the sheet that is read in it (None where none is), and where there
+    is what cannot be read, in reading order.
+
+    A figure counts as changed where another one can be read; what is neither that nor the given one is damage, named square by square.
+    """
     reading = read(after, question.figure)
     verdict = _judged(question, before, reading)
-    if verdict.fault == "figure_changed":  # what it was changed to, where that can be read, says more exactly where
+    if verdict.fault == "figure_changed":
         shown = read(after).sheet
-        if shown is not None and (point := changed_point(question.figure, shown.figure)):
-            verdict = replace(verdict, where=point)
-    return verdict, reading.sheet
+        point = None if shown is None else changed_point(question.figure, shown.figure)
+        verdict = replace(verdict, where=point) if point else Verdict(False, "unreadable")
+    if verdict.fault != "unreadable" or not reading.unclear:
+        return verdict, reading.sheet, ()
+    damaged = tuple((r + 1, c + 1) for r, c in sorted(reading.unclear))
+    return replace(verdict, where=damaged[0]), reading.sheet, damaged
 
 
 def places(problem: Problem, before: Image, after: Image) -> frozenset[Point]:
-    """Points at which a wrong picture is wrong: where points, marks, letters or ends of lines are that should not be, or are gone."""
+    """Points at which a wrong picture is wrong: where points, marks, letters or ends of lines are that should not be, or are gone; the
+    squares that cannot be read, where there are such."""
     question = problem.question
     start = read(before, question.figure).sheet or question.start
-    verdict, sheet = seen(question, start, after)
+    verdict, sheet, damaged = seen(question, start, after)
     if verdict.ok or verdict.fault == "unreadable" or sheet is None:
-        return frozenset()
+        return frozenset(damaged)
     if verdict.fault == "figure_changed":
         shown = read(after).sheet
         return frozenset() if shown is None else changed_points(question.figure, shown.figure)
@@ -140,17 +148,11 @@ def _judged(question: Question, before: Sheet, reading: Reading) -> Verdict:
 def _verdict(question: Question, before: Sheet, right: Sheet | None, reading: Reading) -> Verdict:
     """Colour that is no mark or line cannot be read; else damage comes first, as the figure is what all lines are drawn into."""
     if reading.stray:
-        return Verdict(False, "unreadable", _corner(question, reading.unclear[0]))
+        r, c = reading.unclear[0]
+        return Verdict(False, "unreadable", (r + 1, c + 1))
     if reading.sheet is not None and reading.unclear:
         return Verdict(False, "figure_changed", nearest_point(question.figure, reading.unclear[0]))
     return judge(before, right, reading.sheet)
-
-
-def _corner(question: Question, square: tuple[int, int]) -> Point:
-    """The corner of a square by which the square is named: one where the figure has a point, else the lower right one."""
-    r, c = square
-    corners = [(y, x) for y in (r + 1, r) for x in (c + 1, c) if 1 <= y < SIDE and 1 <= x < SIDE]
-    return next((corner for corner in corners if corner in question.figure.at.values()), corners[0])
 
 
 def _changed(before: Image, after: Image) -> tuple[tuple[int, int], ...]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 
 from agents.tasks.figure import SIDE, Figure, Point, Segment, Sheet, point_at, point_name, segment
 from agents.tasks.geometry_lattice import midpoint
 from agents.tasks.geometry_rules import FAULTS, Verdict
 from agents.tasks.geometry_steps import Question, Step, apply, next_step
+from agents.tasks.maze_words import cell_at
 
 INSTRUCTIONS: dict[str, str] = {
     "next": "geometry next",
@@ -18,7 +20,7 @@ INSTRUCTIONS: dict[str, str] = {
     "describe": "geometry describe",
 }
 _KINDS = {words: kind for kind, words in FAULTS.items()}
-_WRONG = re.compile(r"wrong \. (?P<fault>[a-z ]+?)(?: at (?P<point>[a-g][1-7]))? \.")
+_WRONG = re.compile(r"wrong \. (?P<fault>[a-z ]+?)(?: at (?P<point>[a-h][1-8]))? \.")
 _STEP = re.compile(r"\b(?:mark (?P<p>[a-p]\d{1,2})|connect (?P<q>[a-p]\d{1,2}) to (?P<r>[a-p]\d{1,2}))\b")
 _READ = re.compile(r"\b([A-Z]) ([a-p]\d{1,2})\b")
 _ANSWER = re.compile(r"answer : (\S+)")
@@ -147,15 +149,21 @@ def verdict_words(verdict: Verdict) -> str:
     return f"wrong . {FAULTS[verdict.fault or 'unreadable']}{place} ."
 
 
-def judged_words(due: Step | None, before: Sheet, after: Sheet | None, verdict: Verdict) -> str:
+def judged_words(due: Step | None, before: Sheet, after: Sheet | None, verdict: Verdict, damaged: Sequence[Point] = ()) -> str:
     """The whole verdict as the model gives it: what is there that was not there before, damage too, then the thought that was due, and
-    whether that is what was drawn. Who has just said what ought to be there sees it there."""
+    whether that is what was drawn. Who has just said what ought to be there sees it there.
+
+    ``damaged`` are the lower right corners of the squares that cannot be read; MOST of them are named.
+    """
     seen = [] if after is None else _new(before, after)
-    if verdict.fault in _DAMAGE:
+    seen += [f"{_DAMAGE['unreadable']} {point_name(point)}" for point in damaged[:MOST]]
+    if verdict.fault in _DAMAGE and not damaged:
         seen.append(" ".join((_DAMAGE[verdict.fault], *([point_name(verdict.where)] if verdict.where else []))))
     return f"see : {' , '.join(seen) or 'none'} . {thought_words(before, due)} {verdict_words(verdict)}"
 
 
+MOST = 4
+"""Squares that cannot be read and are named in a verdict."""
 _DAMAGE = {"unreadable": "unreadable", "figure_changed": "changed", "mark_lost": "lost", "line_lost": "lost"}
 
 
@@ -174,7 +182,13 @@ def parse_verdict(text: str) -> tuple[bool, str | None, Point | None]:
     match = _WRONG.search(text)
     if match is None:
         return False, None, None
-    return False, _KINDS.get(match["fault"]), point_at(match["point"]) if match["point"] else None
+    return False, _KINDS.get(match["fault"]), _place_at(match["point"]) if match["point"] else None
+
+
+def _place_at(name: str) -> Point | None:
+    """The point that a verdict names: on the paper, or on the edge of it where it is the corner of a square."""
+    cell = cell_at(name)
+    return (cell[0] + 1, cell[1] + 1) if cell and max(cell) < SIDE else None
 
 
 _LATTICE = tuple((row, column) for row in range(1, SIDE) for column in range(1, SIDE))

@@ -11,7 +11,7 @@ import numpy as np
 
 from agents.tasks.compose_asks import Ask, compared, judged, mend, random_ask, random_scene, random_thing, solved
 from agents.tasks.compose_edits import Edit
-from agents.tasks.compose_looks import look_words, things_words, want_words
+from agents.tasks.compose_looks import UNCLEAR, look_words, things_words, want_words
 from agents.tasks.compose_mistakes import corrupt
 from agents.tasks.compose_phrases import PLURALS, phrase
 from agents.tasks.compose_rules import FIRST, Kind, Request, Verdict, differences
@@ -28,20 +28,27 @@ def picture(rng: random.Random, split: str) -> np.ndarray:
     return canvas(random_scene(rng, 3, 16))
 
 
-def _states(scene: Scene) -> np.ndarray:
+UNCLEAR_STATE = 1 + len(SHAPES) * len(COLOURS) * len(SIZES)
+"""The kind of cell of what has no name, behind those of all things."""
+
+
+def _states(scene: Scene, unclear: Iterable[Slot] = ()) -> np.ndarray:
     """What every token shows, [64]."""
     slots = np.zeros((SIDE, SIDE), np.int64)
+    for slot in unclear:
+        slots[slot] = UNCLEAR_STATE
     for thing in scene.things:
         slots[thing.slot] = 1 + (SHAPES.index(thing.shape) * len(COLOURS) + list(COLOURS).index(thing.colour)) * 2 + SIZES.index(thing.size)
     return slots.repeat(2, 0).repeat(2, 1).flatten()
 
 
 def named(side: int) -> Iterator[tuple[int, int, tuple[str, ...]]]:
-    """(state, token, words) for all things at all places."""
-    for state, (shape, colour, size) in enumerate(product(SHAPES, COLOURS, SIZES), 1):
+    """(state, token, words) for all things, and what has no name, at all places."""
+    looks = [(colour, shape, size) for shape, colour, size in product(SHAPES, COLOURS, SIZES)]
+    for state, look in enumerate((*looks, (UNCLEAR,)), 1):
         for cell in range(side * side):
             row, column = divmod(cell, side)
-            yield state, cell, (colour, shape, size, cell_name((row * SIDE // side, column * SIDE // side)))
+            yield state, cell, (*look, cell_name((row * SIDE // side, column * SIDE // side)))
 
 
 def _faults(right: Scene | None, after: Scene) -> np.ndarray:
@@ -55,16 +62,16 @@ def _verdict(ask: Ask, before: Scene, after: Scene, unclear: tuple[Slot, ...] = 
     return verdict, right, verdict_words(verdict, after, right, compared(ask, before), ask, unclear)
 
 
-BLOTTED = 0.25
+BLOTTED = 0.2
 """Share of the pictures to be judged or repaired that have tokens in them which do not belong there."""
 
 
 def _blotted(rng: random.Random, scene: Scene) -> tuple[np.ndarray, Scene, tuple[Slot, ...]]:
     """A scene's picture with blots, what can still be read in it, and the slots that cannot."""
-    picture, _ = blotted(rng, canvas(scene))
-    shown = picture.repeat(2, 0).repeat(2, 1)
+    spoilt, _ = blotted(rng, canvas(scene), picture(rng, "train"))
+    shown = spoilt.repeat(2, 0).repeat(2, 1)
     reading = read(Image(shown.shape[1], shown.shape[0], shown.tobytes()))
-    return picture, reading.scene, reading.unclear
+    return spoilt, reading.scene, reading.unclear
 
 
 def _at(slots: Iterable[Slot]) -> np.ndarray:
@@ -130,7 +137,7 @@ def understanding(rng: random.Random, split: str) -> Lesson:
         question, reply = (INSTRUCTIONS["describe"], describe_words(before)) if rng.random() < 0.4 else _question(rng, before)
         branches.append(Branch(question, reply))
     faults = np.stack([np.full(4 * SIDE * SIDE, IGNORED), _faults(right, shown) | _at(unclear)])
-    states = np.stack([_states(before), np.where(_at(unclear), IGNORED, _states(shown))])
+    states = np.stack([_states(before), _states(shown, unclear)])
     return Lesson(np.stack([canvas(before), picture]), (0,), tuple(branches), states, faults)
 
 
@@ -168,7 +175,10 @@ def reasoning(rng: random.Random, split: str) -> Branch:
             return _told(asked("next", words), f"see : {things_words(before)} ." if before.things else "", _plan(ask, before, after), True)
         return _told(asked("next", words), f"see : {things_words(after)} .", think_words(after, None))
     shown = corrupt(rng, ask, before, after) if rng.random() < 0.6 else after
-    said = _verdict(ask, before, shown)[2]
+    unclear = tuple(sorted(rng.sample(list(product(range(SIDE), repeat=2)), rng.randint(1, 2)))) if rng.random() < BLOTTED else ()
+    for slot in unclear:
+        shown = shown.without(slot)
+    said = _verdict(ask, before, shown, unclear)[2]
     return _told(asked("judge", words), said[: said.index(" .", said.index("see :")) + 2], said)
 
 
@@ -196,7 +206,7 @@ def drawing(rng: random.Random, split: str, editing: bool) -> Lesson:
         _, right, said = _verdict(ask, before, wrong, unclear)
         pictures = np.stack([canvas(before), canvas(right or after), picture])
         branch = Branch(asked("judge", words), said, shows=(2,), draws=True, source=2 if editing else -1, target=1)
-        states = np.stack([_states(before), _states(right or after), np.where(_at(unclear), IGNORED, _states(wrong))])
+        states = np.stack([_states(before), _states(right or after), _states(wrong, unclear)])
         return Lesson(pictures, (0,), (branch,), states, about=_about(wrong, right or after, unclear))
     after = solved(FIRST, ask, before) or after
     plan = think_words(before, after, ask)

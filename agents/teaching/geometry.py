@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from agents.tasks.figure import SIDE, Point, Sheet, point_name
 from agents.tasks.geometry_mistakes import corrupt
 from agents.tasks.geometry_pictures import SHOWN_PX, SQUARE_PX, canvas, halved, render_pixels
 from agents.tasks.geometry_questions import generate
-from agents.tasks.geometry_rules import judge
+from agents.tasks.geometry_rules import Verdict, judge
 from agents.tasks.geometry_steps import Question, Step, apply, next_step
 from agents.tasks.maze_words import cell_name
 from agents.teaching.blots import blotted
@@ -26,8 +26,9 @@ from unimm.train.data import IGNORED, Branch, Lesson
 MARKED, MARKED_END, LINE_END, ON_LINE, ON_SIDE, ON_CIRCLE = range(10, 16)
 VERTEX_LETTERS = "ABCDEFGHO"
 """A vertex is labelled by its letter's place in this, from 1; with a drawn line that ends there by 20 more, with a mark by 40 more."""
+UNCLEAR = 79
 STATES = 80
-"""Labels of a token are below this."""
+"""Labels of a token are below this; UNCLEAR is what cannot be read."""
 FREE_THOUGHTS = 0.5
 """Share of the drawing lessons whose thought is not the right one: the drawing has to go by the thought."""
 UNSEEN = 0.7
@@ -42,8 +43,8 @@ SLANTING, SLANTED = (
 """Kinds of question whose last line mostly runs across the corners of the squares, and the share of the drawing lessons surely of these."""
 
 IN_PIECES = 0.5
-"""Share of these in which the wrong picture shows pieces of lines."""
-BROKEN, BLOTTED = 0.35, 0.5
+"""Share of these in which the wrong picture is a patchwork or has blots."""
+BROKEN, BLOTTED = 0.25, 0.4
 """Share of the pictures to be judged that are no sheet as it should be drawn, as the model's own drawings are where they go wrong; and the
 share of these that have blots, where the others are patchworks of a right and a wrong one."""
 
@@ -102,9 +103,10 @@ def states(sheet: Sheet) -> np.ndarray:
 
 
 def named(side: int) -> Iterator[tuple[int, int, tuple[str, ...]]]:
-    """(state, token, words) for all that has words: a vertex its letter, a mark and the end of a line "drawn", and each its place."""
+    """(state, token, words) for all that has words: a vertex its letter, a mark and the end of a line "drawn", what cannot be read, and
+    each its place."""
     shown = {1 + at + extra: letter for at, letter in enumerate(VERTEX_LETTERS) for extra in (0, 20, 40, 60)}
-    shown |= dict.fromkeys((MARKED, MARKED_END, LINE_END), "drawn")
+    shown |= dict.fromkeys((MARKED, MARKED_END, LINE_END), "drawn") | {UNCLEAR: "unreadable"}
     for state, word in shown.items():
         yield from ((state, cell, (word, cell_name(divmod(cell, side)))) for cell in range(side * side))
 
@@ -143,20 +145,37 @@ def understanding(rng: random.Random, split: str = "train") -> Lesson:
 
 def _broken(rng: random.Random, question: Question, before: Sheet, right: Sheet) -> Lesson:
     """A patchwork or a picture with blots to judge, by what the program reads in it."""
-    if rng.random() < BLOTTED:
-        sheet = corrupt(rng, before, right) if rng.random() < 0.2 else right
-        spoilt, blots = blotted(rng, canvas(sheet))
-        at = blots.reshape(SIDE, SIDE, 1).repeat(SQUARE_PX, 0).repeat(SQUARE_PX, 1)
-        patched = np.where(at, spoilt.repeat(2, 0).repeat(2, 1), render_pixels(sheet))
-    else:
-        patched = _pieces(rng, *(render_pixels(sheet) for sheet in (before, right, corrupt(rng, before, right))))
-    verdict, seen = geometry.seen(question, before, Image(SHOWN_PX, SHOWN_PX, patched.tobytes()))
-    said = words.judged_words(next_step(question, before), before, seen, verdict)
-    pictures = np.stack([canvas(before), halved(patched)])
+    spoilt = _spoilt(rng, before, right)
+    verdict, said, damaged = _judging_pixels(question, before, spoilt)
+    pictures = np.stack([canvas(before), halved(spoilt)])
     unknown = np.full(SIDE * SIDE, IGNORED)
     wrong = wrong_tokens(pictures[1] if verdict.ok else canvas(right), pictures[1])
     branch = Branch(words.ask_words("judge", question), said, shows=(1,))
-    return Lesson(pictures, (0,), (branch,), np.stack([states(before), unknown]), np.stack([unknown, wrong]))
+    return Lesson(pictures, (0,), (branch,), np.stack([states(before), _unclear(damaged)]), np.stack([unknown, wrong]))
+
+
+def _spoilt(rng: random.Random, before: Sheet, right: Sheet) -> np.ndarray:
+    """A shown picture with blots, or a patchwork of right and wrong ones: uint8 [256, 256, 3]."""
+    if rng.random() >= BLOTTED:
+        return _pieces(rng, *(render_pixels(sheet) for sheet in (before, right, corrupt(rng, before, right))))
+    sheet = corrupt(rng, before, right) if rng.random() < 0.2 else right
+    spoilt, blots = blotted(rng, canvas(sheet), picture(rng))
+    at = blots.reshape(SIDE, SIDE, 1).repeat(SQUARE_PX, 0).repeat(SQUARE_PX, 1)
+    return np.where(at, spoilt.repeat(2, 0).repeat(2, 1), render_pixels(sheet))
+
+
+def _judging_pixels(question: Question, before: Sheet, shown: np.ndarray) -> tuple[Verdict, str, tuple[Point, ...]]:
+    """The program's verdict on a shown picture, in words too, and where it cannot be read."""
+    verdict, seen, damaged = geometry.seen(question, before, Image(SHOWN_PX, SHOWN_PX, shown.tobytes()))
+    return verdict, words.judged_words(next_step(question, before), before, seen, verdict, damaged), damaged
+
+
+def _unclear(damaged: Sequence[Point]) -> np.ndarray:
+    """UNCLEAR for the squares that are named by these corners, not known for the others, [64]."""
+    labels = np.full((SIDE, SIDE), IGNORED)
+    for row, column in damaged:
+        labels[row - 1, column - 1] = UNCLEAR
+    return labels.ravel()
 
 
 def _finished(rng: random.Random, question: Question) -> Lesson:
@@ -238,11 +257,11 @@ def _revision(rng: random.Random, question: Question, before: Sheet, after: Shee
     pictures = np.stack([canvas(sheet) for sheet in (before, after, wrong)])
     shown = np.stack([states(sheet) for sheet in (before, after, wrong)])
     if rng.random() < IN_PIECES:
-        pieces = _pieces(rng, *pictures)
-        if (pieces != pictures[1]).any():
-            pictures[2], shown[2] = pieces, IGNORED
-            unread = words.judged_words(next_step(question, before), before, None, judge(before, after, None))
-            judging = replace(judging, reply=unread)
+        spoilt = _spoilt(rng, before, after)
+        verdict, said, damaged = _judging_pixels(question, before, spoilt)
+        if not verdict.ok:
+            pictures[2], shown[2] = halved(spoilt), _unclear(damaged)
+            judging = replace(judging, reply=said)
     branch = replace(judging, draws=True, source=2, target=1)
     due = wrong_tokens(*pictures[:2]) & wrong_tokens(*pictures[1:])  # what the thought says; the rest is as it was before
     return Lesson(pictures, (0,), (branch,), shown, about=_about(due, next_step(question, before)))

@@ -273,7 +273,7 @@ def test_dirt_beside_things_is_a_fault_whose_repair_clears_it() -> None:
     clean = canvas(Scene.of((RED, BLUE)))
     rng, seen = random.Random(8), 0
     for _ in range(20):
-        spoilt, blots = blotted(rng, clean, most=1)
+        spoilt, blots = blotted(rng, clean, canvas(random_scene(rng, 8, 16)), most=1)
         shown = spoilt.repeat(2, 0).repeat(2, 1)
         check = compose.check(problem, problem.image, Image(256, 256, shown.tobytes()))
         (cell,) = blots.nonzero()[0]
@@ -282,7 +282,8 @@ def test_dirt_beside_things_is_a_fault_whose_repair_clears_it() -> None:
             seen += 1
             assert (check.fault, check.where) == ("unreadable", slot)
             assert compose.places(problem, problem.image, Image(256, 256, shown.tobytes())) == {slot}
-            assert cell_name(slot) in check.words.split("plan :")[1]
+            listed, plan = check.words.split("want :")[0], check.words.split("plan :")[1]
+            assert f"unreadable {cell_name(slot)} " in listed and cell_name(slot) in plan
     assert seen > 12
 
 

@@ -7,7 +7,7 @@ import random
 import re
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,12 @@ import pytest
 from agents.tasks import geometry
 from agents.tasks.figure import Point
 from agents.tasks.geometry_mistakes import corrupt
-from agents.tasks.geometry_pictures import ORANGE, render_pixels
+from agents.tasks.geometry_pictures import INK, ORANGE, render_pixels
 from agents.tasks.geometry_questions import KINDS, draft, generate, rebuild, shape_key
 from agents.tasks.geometry_rules import judge
 from agents.tasks.geometry_solver import solve_independently
+from agents.tasks.geometry_words import parse_verdict
+from agents.tasks.maze_words import cell_name
 from unimm.document import Image
 from unimm.errors import BadInput
 
@@ -88,6 +90,24 @@ def test_what_cannot_be_read_is_a_fault_with_its_place() -> None:
     assert check.where is not None and max(abs(check.where[0] - r - 0.5), abs(check.where[1] - c - 0.5)) < 1
     blank = Image(64, 32, bytes(64 * 32 * 3))
     assert geometry.check(problem, problem.image, blank).fault == "unreadable"
+
+
+def test_dirt_is_named_square_by_square_up_to_the_edge_of_the_paper() -> None:
+    problem = geometry.problem("test", 0, "triangle_area")
+    right = geometry.solve(problem).frames[0]
+    pixels = render_pixels(right).copy()
+    free = [(r, c) for r, c in product(range(8), repeat=2) if (pixels[32 * r : 32 * r + 32, 32 * c : 32 * c + 32] > 200).all()]
+    dirty = sorted({*(cell for cell in free if max(cell) == 7), free[0]})[:3]
+    for r, c in dirty:
+        pixels[32 * r + 8 : 32 * r + 24, 32 * c + 8 : 32 * c + 24] = INK
+    spoilt = Image(256, 256, pixels.tobytes())
+    check = geometry.check(problem, problem.image, spoilt)
+    places = [(r + 1, c + 1) for r, c in dirty]
+    assert (check.ok, check.fault, check.where) == (False, "unreadable", places[0])
+    assert geometry.places(problem, problem.image, spoilt) == set(places)
+    listed = check.words.split(" . ")[0]
+    assert [name for name in listed.split() if f"unreadable {name}" in listed] == [cell_name(cell) for cell in dirty]
+    assert parse_verdict(check.words) == (False, "unreadable", places[0])
 
 
 def test_moments_show_one_right_and_two_wrong_pictures() -> None:

@@ -299,8 +299,8 @@ def test_lessons_are_shaped_as_the_training_expects():
             assert branch.reply.endswith(" .")
         if lesson.states is not None and lesson.faults is not None:
             assert lesson.states.shape == lesson.faults.shape == (count, 64)
-            known = [labels for labels in lesson.states if (labels != IGNORED).any()]  # of a patchwork none
-            assert known and np.min(known) >= 0 and np.max(known) < teaching.STATES < 100
+            known = lesson.states[lesson.states != IGNORED]  # of a patchwork what cannot be read
+            assert len(known) and known.min() >= 0 and known.max() < teaching.STATES < 100
             assert set(np.unique(lesson.faults)) <= {IGNORED, 0, 1}
 
 

@@ -129,5 +129,5 @@ def blemished(pixels: Tensor) -> Tensor:
     touched = (torch.rand(n, 1, 1, 1, device=pixels.device) < 0.67).float()
     tint = torch.randn(n, 3, 1, 1, device=pixels.device) * 0.03
     gain = 1 + torch.randn(n, 1, 1, 1, device=pixels.device) * 0.04
-    noise = torch.randn_like(pixels) * (torch.rand(n, 1, 1, 1, device=pixels.device) * 0.15)
+    noise = torch.randn_like(pixels) * (torch.rand(n, 1, 1, 1, device=pixels.device) * 0.08)
     return pixels + touched * (pixels * (gain - 1) + tint + noise)
