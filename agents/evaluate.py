@@ -41,7 +41,8 @@ def parser() -> argparse.ArgumentParser:
     both, own, suite = flags, flags.add_argument_group("problems of our own"), flags.add_argument_group("a benchmark (--suite)")
     both.add_argument("--model", default="star-tiny", help=f"{WHICH} (default: star-tiny)")
     both.add_argument("--seed", type=int, default=0, help="which problems are drawn, and the seed of the drawings (default: 0)")
-    both.add_argument("--jobs", type=int, help="processes, each with a model of its own and one thread (default: 2; 1 for larger models)")
+    both.add_argument("--jobs", type=int, help="processes, each with a model of its own (default: 2; 1 for larger models)")
+    both.add_argument("--threads", type=int, default=1, help="threads of each process: more make a picture faster (default: 1)")
     both.add_argument("--json", type=Path, help="file for all numbers and records")
     both.add_argument("--temperature", type=float, default=0.0, help="of the first drawing of each picture (default: 0)")
     own.add_argument("--task", choices=sorted(TASKS), default="maze", help="one task, --n problems of each of its groups (default: maze)")
@@ -83,8 +84,10 @@ def exams_of(given: argparse.Namespace) -> dict[str, Exam]:
     names = [given.task] if given.tasks is None else list(dict.fromkeys(name for name in given.tasks.split(",") if name))
     if not names or set(names) - set(TASKS):
         raise BadInput(f"The tasks are {', '.join(TASKS)}, not {given.tasks!r}.")
-    if min(given.n, given.critic_n, given.thought_n, given.further_n or 0) < 0 or given.jobs < 1 or not 0 <= given.seed < 2**31:
-        raise BadInput("--n, --further-n, --critic-n and --thought-n are 0 or more, --jobs is at least 1, --seed is 0 to 2147483647.")
+    if min(given.n, given.critic_n, given.thought_n, given.further_n or 0) < 0 or not 0 <= given.seed < 2**31:
+        raise BadInput("--n, --further-n, --critic-n and --thought-n are 0 or more, and --seed is 0 to 2147483647.")
+    if min(given.jobs, given.threads) < 1:
+        raise BadInput("--jobs and --threads are at least 1.")
     if given.sizes and len(names) > 1:
         raise BadInput("--sizes names groups of one task. Leave it out, or measure the tasks one by one.")
     return {name: _exam(given, TASKS[name]) for name in names}
@@ -136,8 +139,8 @@ def circumstances(given: argparse.Namespace) -> dict[str, Any]:
         "command": shlex.join(["python", "-m", "agents.evaluate", *(flag for flag in given.arguments if flag != "--resume")]),
         "model": {"name": given.model, "sha256": weights_hash(given.model)},
         "versions": {"python": platform.python_version(), **versions},
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system(), "jobs": given.jobs, "threads_a_job": 1,
-                    "load_before": load},
+        "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system(), "jobs": given.jobs,
+                    "threads_a_job": given.threads, "load_before": load},
     }  # fmt: skip
 
 
@@ -173,12 +176,12 @@ def run_exams(given: argparse.Namespace, load: Load, show: Callable[[str], None]
         given.json.parent.mkdir(parents=True, exist_ok=True)
     unfinished = given.json.with_name(given.json.name + ".partial.jsonl") if given.json else None
     head = {"version": VERSION, "exams": {task: exam.to_dict() for task, exam in exams.items()}, "model": around["model"]}
-    records = sit(exams, given.model, given.jobs, load, unfinished, head, given.resume)
+    records = sit(exams, given.model, given.jobs, load, unfinished, head, given.resume, given.threads)
     parts = {task: part(exam, records[task]) for task, exam in exams.items()}
     for task, exam in exams.items():
         if exam.conditions:
             show(f"{task}, split {exam.split}, seed {exam.seed}: {_found_words(exam, parts[task]['n_found'])}.")
-    show(f"Model {given.model} ({around['model']['sha256'][:12] or 'no weights'}), {given.jobs} processes of one thread.\n")
+    show(f"Model {given.model} ({around['model']['sha256'][:12] or 'no weights'}), {given.jobs} processes of {given.threads} threads.\n")
     summaries = {task: row["summary"] for task, row in parts.items()}
     show(tables(summaries[given.task]) if given.tasks is None else suite_tables(summaries))
     if given.json and unfinished:
@@ -218,7 +221,7 @@ def run_suite(given: argparse.Namespace, load: Load, show: Callable[[str], None]
         found(given, load, around)
         todo = uni_mmmu.unfinished(cases, given.out, run)
         with tqdm(total=len(cases), initial=len(cases) - len(todo), unit="case", desc=f"uni-mmmu maze {given.mode}") as bar:
-            for _ in run_all(partial(uni_mmmu.run_case, run, given.out), todo, given.jobs, load, given.model):
+            for _ in run_all(partial(uni_mmmu.run_case, run, given.out), todo, given.jobs, load, given.model, given.threads):
                 bar.update()
         uni_mmmu.write_lists(cases, given.out, run)
     scores = uni_mmmu_score.score_folder(cases, given.out)

@@ -22,14 +22,16 @@ Exams = Mapping[str, Exam]
 """Task -> its exam."""
 
 
-def sit(exams: Exams, model: str, jobs: int, load: Load, partial_file: Path | None, head: dict[str, Any], resume: bool) -> Records:
-    """All records of the exams; kept in ``partial_file`` as they come."""
+def sit(
+    exams: Exams, model: str, jobs: int, load: Load, partial_file: Path | None, head: dict[str, Any], resume: bool, threads: int = 1
+) -> Records:
+    """All records of the exams, by so many ``jobs`` of so many ``threads``; kept in ``partial_file`` as they come."""
     work = [(task, unit) for task, exam in exams.items() for unit in units(exam)]
     known = _known(partial_file, head) if resume and partial_file else {}
     todo = [piece for piece in work if _name(*piece) not in known]
     title = " ".join([*exams, next(iter(exams.values())).split])
     with tqdm(total=len(work), initial=len(work) - len(todo), unit="unit", mininterval=1.0, desc=title) as bar:
-        for record in _kept(run_all(partial(_measured, exams), todo, jobs, load, model), partial_file, head, known):
+        for record in _kept(run_all(partial(_measured, exams), todo, jobs, load, model, threads), partial_file, head, known):
             known[f"{record['task']} {record['key']}"] = record
             bar.update()
             own = [row["runs"]["self"]["success"] for row in known.values() if "self" in row.get("runs", {})]

@@ -15,19 +15,20 @@ Load = Callable[[str], UnifiedModel]
 Work = Callable[[UnifiedModel, Any], Any]
 
 
-def run_all(work: Work, pieces: Sequence[Any], jobs: int, load: Load, name: str) -> Iterator[Any]:
-    """``work(model, piece)`` for every piece, in ``jobs`` processes of one thread each (1: in this one).
+def run_all(work: Work, pieces: Sequence[Any], jobs: int, load: Load, name: str, threads: int = 1) -> Iterator[Any]:
+    """``work(model, piece)`` for every piece, in ``jobs`` processes of so many ``threads`` each (1 job: in this process).
 
     Every process loads the model ``name`` for itself. ``work``, ``load`` and the results must be picklable. Closing the
     iterator ends the processes; what a piece raises is raised here.
     """
     jobs = min(jobs, len(pieces))
     if jobs <= 1:
-        yield from _here(work, pieces, load, name)
+        yield from _here(work, pieces, load, name, threads)
         return
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    processes = [context.Process(target=_there, args=(work, pieces[at::jobs], load, name, results), daemon=True) for at in range(jobs)]
+    shares = [(work, pieces[at::jobs], load, name, threads, results) for at in range(jobs)]
+    processes = [context.Process(target=_there, args=share, daemon=True) for share in shares]
     for process in processes:
         process.start()
     try:
@@ -43,25 +44,25 @@ def run_all(work: Work, pieces: Sequence[Any], jobs: int, load: Load, name: str)
             process.join()
 
 
-def _here(work: Work, pieces: Sequence[Any], load: Load, name: str) -> Iterator[Any]:
+def _here(work: Work, pieces: Sequence[Any], load: Load, name: str, threads: int) -> Iterator[Any]:
     if pieces:
-        model = _load(load, name)
+        model = _load(load, name, threads)
         for piece in pieces:
             yield work(model, piece)
 
 
-def _load(load: Load, name: str) -> UnifiedModel:
+def _load(load: Load, name: str, threads: int) -> UnifiedModel:
     import torch  # seconds to import, which a caller's --help should not take
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     return load(name)
 
 
-def _there(work: Work, pieces: Sequence[Any], load: Load, name: str, results: Any) -> None:
+def _there(work: Work, pieces: Sequence[Any], load: Load, name: str, threads: int, results: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
     parent = multiprocessing.parent_process()
     try:
-        for result in _here(work, pieces, load, name):
+        for result in _here(work, pieces, load, name, threads):
             results.put((True, result))
             if parent is not None and not parent.is_alive():
                 return

@@ -94,7 +94,7 @@ def test_blots_are_tokens_that_were_not_there_and_nothing_else() -> None:
     rng = random.Random(9)
     for number in range(10):
         picture = canvas(generate("train", number).start)
-        spoilt, blots = blotted(rng, picture, most=4)
+        spoilt, blots = blotted(rng, picture, canvas(generate("train", number + 10).start), most=4)
         differs = (spoilt != picture).reshape(8, 16, 8, 16, 3).any((1, 3, 4)).ravel()
         assert (differs == blots.astype(bool)).all() and 1 <= blots.sum() <= 4
 

@@ -288,10 +288,17 @@ def echo(model: ScriptedModel, piece: int) -> tuple[str, int]:
     return model.name, piece
 
 
+def threads(model: ScriptedModel, piece: int) -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
 def test_processes_do_all_pieces_and_pass_errors_on() -> None:
     assert sorted(run_all(echo, range(5), 2, load, "m")) == [("m", piece) for piece in range(5)]
     with pytest.raises(BadInput, match="negative"):
         list(run_all(echo, [1, -1], 2, load, "m"))
+    assert list(run_all(threads, range(2), 2, load, "m", threads=2)) == [2, 2]
 
 
 def test_missing_weights_are_said_before_processes_start(tmp_path, capsys) -> None:
