@@ -1,4 +1,4 @@
-"""The small change of thoughts and answers, as words alone: pairs of points compared and halved, sums, and where a move leads."""
+"""The small change of thoughts and answers, as words alone: pairs of points compared and halved, heights, sums, and where a move leads."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ LARGEST = 12
 
 
 def drill(rng: random.Random) -> Branch:
-    """Points with all that each two of them have in common, points found from others, sums as they come in answers, or moves."""
-    return rng.choice((_pairs, _found, _found, _sums, _moves))(rng)
+    """Points with all that each two of them have in common, points found from others, heights, bisectors, sums as they come
+    in answers, or moves."""
+    return rng.choice((_pairs, _found, _found, _found, _heights, _legs, _sums, _moves))(rng)
 
 
 def _pairs(rng: random.Random) -> Branch:
@@ -47,13 +48,14 @@ def _places(rng: random.Random, count: int) -> list[Point]:
 
 
 def _found(rng: random.Random) -> Branch:
-    """Points without a letter, as thoughts find them: in the middle of two, some squares along a line, or the foot of an altitude."""
+    """Points without a letter, as thoughts find them: in the middle of two, some squares along a line, on the perpendicular bisector of
+    two, or the foot of an altitude."""
     found: list[tuple[str, str]] = []
     while len(found) < 5:
         top, p, q = ((rng.randrange(1, SIDE), rng.randrange(1, SIDE)) for _ in range(3))
         if rng.random() < 0.6:
             q = (p[0], q[1]) if rng.random() < 0.5 else (q[0], p[1])
-        if p != q and (what := rng.choice((_foot, _middle, _squares_on, _squares_both))(rng, top, p, q)):
+        if p != q and (what := rng.choice((_foot, _middle, _bisector, _squares_on, _squares_both))(rng, top, p, q)):
             found.append(what)
     return Branch(f"geometry find : {' , '.join(ask for ask, _ in found)}", f"{' . '.join(told for _, told in found)} .", alone=True)
 
@@ -71,6 +73,16 @@ def _middle(rng: random.Random, top: Point, p: Point, q: Point) -> tuple[str, st
         return None
     what = f"{point_name(p)} {point_name(q)}"
     return f"midpoint {what}", f"{what} middle {beside_words(p, q, middle)} mark {point_name(middle)}"
+
+
+def _bisector(rng: random.Random, top: Point, p: Point, q: Point) -> tuple[str, str] | None:
+    """Where the perpendicular bisector of two points is as far along as a third one."""
+    middle = midpoint(p, q)
+    if not along_squares(p, q) or middle is None:
+        return None
+    point = (top[0], middle[1]) if p[0] == q[0] else (middle[0], top[1])
+    what = f"{point_name(p)} {point_name(q)} as far as {point_name(top)}"
+    return what, f"{what} at {beside_words(p, q, point)} mark {point_name(point)}"
 
 
 def _squares_on(rng: random.Random, top: Point, p: Point, q: Point) -> tuple[str, str] | None:
@@ -91,6 +103,29 @@ def _ahead(squares: int, p: Point, q: Point, towards: str) -> tuple[str, str]:
     row, column = (one + squares * ((other > one) - (other < one)) for one, other in zip(p, q, strict=True))
     what = f"{squares} from {point_name(p)} to {towards}"
     return what, f"{what} at {squares_words(p, (row, column))} mark {point_name((row, column))}"
+
+
+def _heights(rng: random.Random) -> Branch:
+    """Lines along the squares with their lengths, and how far two points are from each."""
+    asked, told = list[str](), list[str]()
+    while len(told) < 3:
+        names, (p, q, *tops) = rng.sample(LETTERS, 4), _places(rng, 4)
+        axis = 0 if p[0] == q[0] else 1
+        if not along_squares(p, q) or any(top[axis] == p[axis] for top in tops):
+            continue
+        line, *ends = (" ".join(named) for named in zip(names, map(point_name, (p, q, *tops)), strict=True))
+        heights = " and ".join(f"{end} {abs(top[axis] - p[axis])}" for end, top in zip(ends[1:], tops, strict=True))
+        asked.append(f"{line} {ends[0]} heights {' and '.join(ends[1:])}")
+        told.append(f"{line} {ends[0]} straight {length(p, q)} , heights {heights}")
+    return Branch(f"geometry find : {' , '.join(asked)}", f"{' . '.join(told)} .", alone=True)
+
+
+def _legs(rng: random.Random) -> Branch:
+    """How far from both legs of a right angle its bisector meets the third side, where that is whole squares."""
+    pairs = rng.choices([(one, other) for one in range(2, SIDE) for other in range(2, SIDE) if one * other % (one + other) == 0], k=6)
+    asked = " , ".join(f"bisector {one} {other}" for one, other in pairs)
+    told = " . ".join(f"{one} , {other} , first P {one * other // (one + other)} from both sides" for one, other in pairs)
+    return Branch(f"geometry find : {asked}", f"{told} .", alone=True)
 
 
 def _sums(rng: random.Random) -> Branch:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
+from fractions import Fraction
 
 import numpy as np
 
@@ -26,8 +28,8 @@ def drills(count: int) -> list[Branch]:
 
 def test_sums_are_right() -> None:
     seen = 0
-    for branch in drills(300):
-        if branch.told or branch.ask.startswith("maze") or " mark " in branch.reply:
+    for branch in drills(400):
+        if " = " not in branch.reply or " mark " in branch.reply:
             continue
         for equation in branch.reply.removesuffix(" .").split(" , "):
             left, right = equation.split(" = ")
@@ -62,6 +64,33 @@ def test_moves_lead_to_the_cell_beside() -> None:
         assert step == {"up": (0, -1), "down": (0, 1), "left": (-1, 0), "right": (1, 0)}[move]
 
 
+def test_a_perpendicular_bisector_is_met_as_far_along_as_asked_for() -> None:
+    point = r"([a-g]\d)"
+    ways = re.findall(rf"{point} {point} as far as {point} at [\d ,]+ mark {point}", " ".join(branch.reply for branch in drills(600)))
+    for p, q, top, found in (map(point_at, way) for way in ways):
+        assert math.dist(found, p) == math.dist(found, q)
+        assert (found[0] == top[0]) if p[0] == q[0] else (found[1] == top[1])
+    assert len(ways) > 50
+
+
+def test_heights_are_distances_from_the_line() -> None:
+    found = [branch.reply for branch in drills(400) if " heights " in branch.reply]
+    end = r"[A-H] ([a-g]\d)"
+    ways = re.findall(rf"{end} {end} straight (\d) , heights {end} (\d) and {end} (\d)", " ".join(found))
+    assert len(ways) == 3 * len(found) > 60
+    for p, q, long, one, high, two, low in ways:
+        (a, b), (c, d) = map(point_at, (p, q))
+        for top, height in ((point_at(one), high), (point_at(two), low)):
+            doubled = abs((c - a) * (top[1] - b) - (d - b) * (top[0] - a))  # twice the triangle's area
+            assert doubled == int(long) * int(height) > 0
+
+
+def test_a_bisector_is_as_far_from_both_legs() -> None:
+    ways = re.findall(r"(\d) , (\d) , first P (\d) from both sides", " ".join(branch.reply for branch in drills(300)))
+    assert {way[:2] for way in ways} == {("2", "2"), ("4", "4"), ("6", "6"), ("3", "6"), ("6", "3")}
+    assert all(Fraction(squares) / int(one) + Fraction(squares) / int(other) == 1 for one, other, squares in ways)  # P is on the third side
+
+
 def test_a_picture_in_pieces_holds_tokens_of_the_three_that_it_is_made_from() -> None:
     rng, mixed = random.Random(2), 0
     for number in range(20):
@@ -88,6 +117,15 @@ def test_a_patchwork_is_judged_by_what_can_be_read_in_it() -> None:
         if np.array_equal(lesson.pictures[1], canvas(right)):
             assert reply.endswith("correct .")
     assert {"correct", "point unreadable", "figure changed"} <= verdicts
+
+
+def test_a_verdict_in_words_alone_is_asked_for_with_and_without_what_is_due() -> None:
+    rng, replies = random.Random(8), []
+    for number in range(60):
+        branch = teaching._judging_alone(rng, generate("train", number))
+        assert branch.told.startswith("see : ") and branch.reply.endswith((" .", "correct ."))
+        replies.append(branch.reply)
+    assert 10 < sum(reply.startswith(("correct", "wrong")) for reply in replies) < 50
 
 
 def test_blots_are_tokens_that_were_not_there_and_nothing_else() -> None:
