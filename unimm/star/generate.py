@@ -24,20 +24,24 @@ from unimm.star.config import StarConfig
 from unimm.star.model import Star
 from unimm.star.options import TinyOptions
 from unimm.star.pictures import fitted, from_tokens, to_canvas
-from unimm.star.prefix import Chunk, Prefix, Reader, chunks_of, next_key
+from unimm.star.prefix import Chunk, Prefix, Reader, chunks_of, next_key, shortened
+from unimm.star.recital import Recital
 from unimm.star.sharpen import Sharpener, load_sharpener, sharpened
+from unimm.star.speculate import accept_run
 from unimm.star.tokenizer import SPECIAL, load_tokenizer
 from unimm.weights import load_sharded, load_strict
 
 EMBEDDED = Path(__file__).parent.parent.parent / "assets" / "star-tiny"
 NEAREST = 5
 """How many nearest words a latent is shown with."""
+REMEMBERED_WORDS = 400
+"""How many words written last, the latest text first, the next text is guessed from: a thought and a verdict or two."""
 
 
 class StarModel:
     """A STAR whose turns are in the plain template and whose thought comes before the source's tokens.
 
-    Stateless towards its callers; inside, it remembers the latest prefixes and pictures. One thread at a time
+    Stateless towards its callers; inside, it remembers the latest prefixes, pictures and words. One thread at a time
     (``unimm.worker`` gives it to many).
     """
 
@@ -51,6 +55,7 @@ class StarModel:
         self._seen = Remembered(64, lambda image: self.star.see(to_canvas(image, self.config)))
         self._ids = Remembered(64, lambda image: self.star.pixel_encoder.encode(to_canvas(image, self.config))[0])
         self.reader = Reader(star, self._see, self.special)
+        self._written: list[int] = []
 
     @property
     def capabilities(self) -> Capabilities:
@@ -105,35 +110,61 @@ class StarModel:
 
     def _write(self, prefix: Prefix, options: Options, generator: torch.Generator, latents: bool) -> Iterator[ModelEvent]:
         """Write one text after a prefix. Returns the prefix with the text in place, and whether it opens a picture."""
-        started, begun = time.perf_counter(), prefix
+        started, begun, said, draws = time.perf_counter(), prefix, "", False
         sampling = replace(options, temperature=options.text_temperature)
+        recital = Recital(() if latents or sampling.temperature > 0 else self._written)
         ids: list[int] = []
         chances: list[float] = []
-        said, draws = "", False
         while len(ids) < options.max_tokens:
             with torch.inference_mode():
-                logits = self.star.word_logits(prefix.hidden[:, -1])[0, : self.tokenizer.get_vocab_size()]
-                token = int(sample(logits[None], sampling, generator))
-                chances.append(float(logits.softmax(-1)[token]))
+                logits = self._word_logits(prefix.hidden[:, -1])
+                token = int(sample(logits, sampling, generator))
+                chances.append(float(logits[0].softmax(-1)[token]))
             if token in self.special.values():
                 draws = token == self.special["<|vision_start|>"]
                 break
+            recital.follow(token)
             with torch.inference_mode():
-                prefix, out = self.reader.step(prefix, [token], output_attentions=True) if latents else self.reader.step(prefix, [token])
-            ids.append(token)
-            text = self.tokenizer.decode(ids)
-            if not text.endswith("\ufffd"):
-                yield TextDelta(text[len(said) :])
-                said = text
+                if latents:
+                    prefix, out = self.reader.step(prefix, [token], output_attentions=True)
+                    further = []
+                else:
+                    prefix, further = self._recited(prefix, token, recital, options.max_tokens - len(ids) - 1)
+            for word in (token, *(further_token for further_token, _ in further)):
+                ids.append(word)
+                text = self.tokenizer.decode(ids)
+                if not text.endswith("\ufffd"):
+                    yield TextDelta(text[len(said) :])
+                    said = text
+            chances += (chance for _, chance in further)
             if latents:
                 yield self._latent(len(ids) - 1, token, prefix, out)
         else:
             draws = True
         prefix = replace(prefix, key=next_key(begun.key, Chunk(f"say:{said!r}")))
-        self.reader.remember(prefix)
+        if not recital.earlier:  # else it was not read word by word, as it would be read anew
+            self.reader.remember(prefix)
+        self._written = [*ids, *self._written][:REMEMBERED_WORDS]
         seconds = time.perf_counter() - started
         yield PartDone(Text(said), {"seconds": seconds, "tokens": len(ids), "confidence": chances[0], "chances": chances[: len(ids)]})
         return prefix, draws
+
+    def _word_logits(self, hidden: Tensor) -> Tensor:
+        return self.star.word_logits(hidden)[..., : self.tokenizer.get_vocab_size()]
+
+    def _recited(self, prefix: Prefix, token: int, recital: Recital, room: int) -> tuple[Prefix, list[tuple[int, float]]]:
+        """Read a word and the guessed ones behind it in one pass; those that the model would write too stand, each with its chance."""
+        guess = recital.guess(room)
+        longer, _ = self.reader.step(prefix, [token, *guess])
+        if not guess:
+            return longer, []
+        logits = self._word_logits(longer.hidden[0, -len(guess) - 1 : -1])
+        stood, _ = accept_run(logits, torch.tensor(guess), Options(temperature=0.0))
+        recital.learn(stood, len(guess))
+        for word in guess[:stood]:
+            recital.follow(word)
+        chances = logits.softmax(-1)
+        return shortened(longer, len(guess) - stood), [(word, float(chances[at, word])) for at, word in enumerate(guess[:stood])]
 
     def _latent(self, index: int, token: int, prefix: Prefix, out: Any) -> LatentStep:
         """What one hidden state of the thought says: its nearest words, its norm, and where on the last picture it looked."""

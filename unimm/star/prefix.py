@@ -59,6 +59,17 @@ def next_key(key: str, chunk: Chunk) -> str:
     return hashlib.sha256(f"{key}|{chunk.key}".encode()).hexdigest()
 
 
+def shortened(prefix: Prefix, words: int) -> Prefix:
+    """The prefix without its last so many words."""
+    if not words:
+        return prefix
+    cache = shared(prefix.cache)
+    cache.crop(-words)
+    return replace(
+        prefix, time=prefix.time - words, cache=cache, hidden=prefix.hidden[:, :-words], position=prefix.position[..., :-words]
+    )
+
+
 class Reader:
     """Reads chunks with the base and remembers the latest prefixes; always in the same passes, so that a remembered
     prefix and one read anew are equal bit for bit."""
