@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from agents.tasks.figure import SIDE, Figure, Point, Segment, Sheet, point_at, point_name, segment
 from agents.tasks.geometry_lattice import midpoint
@@ -150,16 +150,17 @@ def verdict_words(verdict: Verdict) -> str:
 
 
 def judged_words(due: Step | None, before: Sheet, after: Sheet | None, verdict: Verdict, damaged: Sequence[Point] = ()) -> str:
-    """The whole verdict as the model gives it: what is there that was not there before, damage too, then the thought that was due, and
-    whether that is what was drawn. Who has just said what ought to be there sees it there.
+    """The whole verdict as the model gives it: what is there that was not there before, damage too, then the thought that was due, both
+    held against each other point by point, and whether that is what was drawn. Who has just said what ought to be there sees it there.
 
     ``damaged`` are the lower right corners of the squares that cannot be read; MOST of them are named.
     """
-    seen = [] if after is None else _new(before, after)
+    new = [] if after is None else _new(before, after)
+    seen = [step_words(step).removesuffix(" .") for step in new]
     seen += [f"{_DAMAGE['unreadable']} {point_name(point)}" for point in damaged[:MOST]]
     if verdict.fault in _DAMAGE and not damaged:
         seen.append(" ".join((_DAMAGE[verdict.fault], *([point_name(verdict.where)] if verdict.where else []))))
-    return f"see : {' , '.join(seen) or 'none'} . {thought_words(before, due)} {verdict_words(verdict)}"
+    return f"see : {' , '.join(seen) or 'none'} . {thought_words(before, due)} {_held_words(due, new)}{verdict_words(verdict)}"
 
 
 MOST = 4
@@ -167,11 +168,29 @@ MOST = 4
 _DAMAGE = {"unreadable": "unreadable", "figure_changed": "changed", "mark_lost": "lost", "line_lost": "lost"}
 
 
-def _new(before: Sheet, after: Sheet) -> list[str]:
+def _new(before: Sheet, after: Sheet) -> list[Step]:
     """What one sheet shows and the one before does not."""
     marks = [Step("mark", point) for point in sorted(after.marks - before.marks)]
-    lines = [Step("connect", *line) for line in sorted(after.lines - before.lines)]
-    return [step_words(step).removesuffix(" .") for step in (*marks, *lines)]
+    return [*marks, *(Step("connect", *line) for line in sorted(after.lines - before.lines))]
+
+
+def _held_words(due: Step | None, new: Sequence[Step]) -> str:
+    """What is due beside what is seen of that kind, the upper or left point of a line first; whether points far apart in a text are the
+    same is hard to see. Nothing where there is nothing of that kind."""
+    wanted = _ends(due) if due else []
+    alike = [ends for ends in map(_ends, new) if len(ends) == len(wanted)]
+    if not alike:
+        return ""
+    return f"check : {same_words(zip(wanted, wanted if wanted in alike else alike[0], strict=True))} . "
+
+
+def _ends(step: Step) -> list[Point]:
+    return sorted(point for point in (step.p, step.q) if point)
+
+
+def same_words(pairs: Iterable[tuple[Point, Point]]) -> str:
+    """Pairs of points, and of each whether it is the same point twice."""
+    return " , ".join(f"{point_name(one)} {point_name(other)} {'yes' if one == other else 'no'}" for one, other in pairs)
 
 
 def parse_verdict(text: str) -> tuple[bool, str | None, Point | None]:

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from agents.tasks.figure import SIDE, Point, point_name
 from agents.tasks.geometry_lattice import along_squares, foot, length, midpoint
-from agents.tasks.geometry_words import beside_words, squares_words
+from agents.tasks.geometry_words import beside_words, same_words, squares_words
 from agents.tasks.maze_rules import MOVES
 from agents.tasks.maze_words import cell_name
 from unimm.train.data import Branch
@@ -20,7 +20,7 @@ LARGEST = 12
 def drill(rng: random.Random) -> Branch:
     """Points with all that each two of them have in common, points found from others, heights, bisectors, sums as they come
     in answers, or moves."""
-    return rng.choice((_pairs, _found, _found, _found, _heights, _legs, _sums, _moves))(rng)
+    return rng.choice((_pairs, _same, _same, _same, _found, _found, _found, _heights, _legs, _sums, _moves))(rng)
 
 
 def _pairs(rng: random.Random) -> Branch:
@@ -32,6 +32,21 @@ def _pairs(rng: random.Random) -> Branch:
         middle = midpoint(p, q)
         told.append(f"{one} {point_name(p)} {two} {point_name(q)} {how}" + (f" midpoint {point_name(middle)}" if middle else ""))
     return Branch("geometry find : sides", f"{' , '.join(told)} .", alone=True, told=seen)
+
+
+def _same(rng: random.Random) -> Branch:
+    """Points held against points, most others one square away."""
+    pairs = [(point, point if rng.random() < 0.5 else _other(rng, point)) for point in _places(rng, 10)]
+    asked = " , ".join(f"{point_name(one)} {point_name(other)}" for one, other in pairs)
+    return Branch(f"geometry find : same {asked}", f"check : {same_words(pairs)} .", alone=True)
+
+
+def _other(rng: random.Random, point: Point) -> Point:
+    while True:
+        reach = 1 if rng.random() < 0.7 else SIDE
+        row, column = (at + rng.randint(-reach, reach) for at in point)
+        if (row, column) != point and 0 < row < SIDE and 0 < column < SIDE:
+            return row, column
 
 
 def _places(rng: random.Random, count: int) -> list[Point]:

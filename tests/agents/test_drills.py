@@ -57,7 +57,7 @@ def test_pairs_are_compared_and_halved_rightly() -> None:
 
 
 def test_moves_lead_to_the_cell_beside() -> None:
-    ways = [way for branch in drills(200) for way in re.findall(r"agent at ([a-h])([1-8]) . go (\w+) to ([a-h])([1-8]) .", branch.reply)]
+    ways = [way for branch in drills(300) for way in re.findall(r"agent at ([a-h])([1-8]) . go (\w+) to ([a-h])([1-8]) .", branch.reply)]
     assert len(ways) > 100
     for column, row, move, to_column, to_row in ways:
         step = (ord(to_column) - ord(column), int(to_row) - int(row))
@@ -89,6 +89,35 @@ def test_a_bisector_is_as_far_from_both_legs() -> None:
     ways = re.findall(r"(\d) , (\d) , first P (\d) from both sides", " ".join(branch.reply for branch in drills(300)))
     assert {way[:2] for way in ways} == {("2", "2"), ("4", "4"), ("6", "6"), ("3", "6"), ("6", "3")}
     assert all(Fraction(squares) / int(one) + Fraction(squares) / int(other) == 1 for one, other, squares in ways)  # P is on the third side
+
+
+def test_points_are_held_against_points() -> None:
+    found = [branch for branch in drills(200) if " same " in branch.ask]
+    pairs = re.findall(r"([a-g]\d) ([a-g]\d) (yes|no)", " ".join(branch.reply for branch in found))
+    assert len(pairs) == 10 * len(found) > 200 and all((one == other) == (said == "yes") for one, other, said in pairs)
+    assert 0.4 < sum(said == "yes" for *_, said in pairs) / len(pairs) < 0.6
+    for branch in found:
+        assert [pair[:2] for pair in re.findall(r"([a-g]\d) ([a-g]\d) (yes|no)", branch.reply)] == re.findall(r"(\w\d) (\w\d)", branch.ask)
+
+
+def test_a_verdict_holds_what_is_due_against_what_is_seen() -> None:
+    rng, held = random.Random(3), {True: 0, False: 0}
+    for number in range(120):
+        question = generate("train", number)
+        at = rng.randrange(len(question.sheets) - 1)
+        before, right = question.sheets[at : at + 2]
+        shown = rng.choice((right, corrupt(rng, before, right)))
+        words = teaching._judging(question, 1, before, right, shown).reply
+        pairs = re.findall(r"([a-g]\d) ([a-g]\d) (yes|no)", words)
+        new = [*(shown.marks - before.marks), *(shown.lines - before.lines)]
+        assert bool(pairs) == (" check : " in words) and (pairs or shown != right)
+        if words.endswith(" correct ."):
+            assert all(said == "yes" for *_, said in pairs)
+        if len(new) == 1 and pairs:
+            same = new[0] in right.marks | right.lines
+            assert all(said == "yes" for *_, said in pairs) == same
+            held[same] += 1
+    assert min(held.values()) > 20
 
 
 def test_a_picture_in_pieces_holds_tokens_of_the_three_that_it_is_made_from() -> None:
@@ -125,7 +154,7 @@ def test_a_verdict_in_words_alone_is_asked_for_with_and_without_what_is_due() ->
         branch = teaching._judging_alone(rng, generate("train", number))
         assert branch.told.startswith("see : ") and branch.reply.endswith((" .", "correct ."))
         replies.append(branch.reply)
-    assert 10 < sum(reply.startswith(("correct", "wrong")) for reply in replies) < 50
+    assert 10 < sum(reply.startswith(("check", "correct", "wrong")) for reply in replies) < 50
 
 
 def test_blots_are_tokens_that_were_not_there_and_nothing_else() -> None:
