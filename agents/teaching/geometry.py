@@ -50,9 +50,9 @@ share of these that have blots, where the others are patchworks of a right and a
 
 DRILLS = 0.35
 """Share of the lessons in words that are drills."""
-JUDGED, COMPARED = 0.5, 0.6
-"""Share of the problems in words that hold what would be seen against what is due, and the share of these in which both are given: the
-verdict alone has to follow from them, point by point."""
+JUDGED, COMPARED, ELSEWHERE = 0.5, 0.6, 0.4
+"""Share of the problems in words that hold what would be seen against what is due, the share of these in which both are given, so that the
+verdict alone has to follow from them, point by point, and the share in which a mark or a line surely is elsewhere."""
 ANSWERED = 0.5
 """Share of the problems in words that surely come after the last line: sums and products need more practice than a picture gives."""
 
@@ -218,7 +218,10 @@ def _judging_alone(rng: random.Random, question: Question) -> Branch:
     """A verdict from what would be seen in a picture, and where the points were before; or from what is due too."""
     at = rng.randrange(len(question.sheets) - 1)
     before, right = question.sheets[at], question.sheets[at + 1]
-    said = _judging(question, 1, before, right, corrupt(rng, before, right) if rng.random() < 0.6 else right)
+    shown, elsewhere = corrupt(rng, before, right) if rng.random() < 0.6 else right, rng.random() < ELSEWHERE
+    while elsewhere and shown != right and judge(before, right, shown).fault not in ("mark_elsewhere", "line_elsewhere"):
+        shown = corrupt(rng, before, right)
+    said = _judging(question, 1, before, right, shown)
     given = words.think_words(question, before) if rng.random() < COMPARED else words.seen_words(before)
     told = said.reply[: said.reply.index(given) + len(given)]
     return Branch(said.ask, said.reply.removeprefix(told).strip(), alone=True, told=told)
