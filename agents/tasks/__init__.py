@@ -64,6 +64,8 @@ class Task:
     """What the critic is examined on: a moment of the problem's solution with right and wrong next pictures."""
     rules: str
     """What a right next picture is, in words for a model that was not trained on the task."""
+    objection: Callable[[str], str] = lambda words: words
+    """What the model says of a wrong picture, as a redraw is told it: with the verdict that its words bear out."""
     places: Callable[[Any, Image, Image], Collection[Cell]] = lambda problem, before, after: ()
     """(problem, before, a wrong picture) -> all places at which it is right to say that it is wrong, where there is more than one:
     either end of a line that is elsewhere, either of two things of which one is too many."""
@@ -170,6 +172,7 @@ TASKS: dict[str, Task] = {
         score=geometry.score,
         done=geometry.done,
         parse_verdict=geometry.parse_verdict,
+        objection=geometry.objection,
         parse_answer=geometry.parse_answer,
         moment=geometry.moment,
         rules=geometry.RULES,

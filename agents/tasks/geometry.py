@@ -21,13 +21,14 @@ from agents.tasks.geometry_reader import Reading, read
 from agents.tasks.geometry_rules import FAULTS, Verdict, changed_point, changed_points, judge, nearest_point, wrong_points
 from agents.tasks.geometry_shown import picture_words
 from agents.tasks.geometry_steps import Question, apply, next_step
-from agents.tasks.geometry_words import done, parse_verdict
+from agents.tasks.geometry_verdicts import objection, parse_verdict
+from agents.tasks.geometry_words import done
 from unimm.document import Document, Image, Text
 
 __all__ = [
     "FAULTS", "GROUPS", "RULES", "SPLITS", "Check", "Problem", "Score", "Solution", "asks", "check", "done", "figure_from",
-    "gold_document", "kinds", "layout", "moment", "paint", "parse_answer", "parse_verdict", "picture_words", "place_name", "places",
-    "problem", "read", "render", "request", "score", "seen", "solve", "verdict_words",
+    "gold_document", "kinds", "layout", "moment", "objection", "paint", "parse_answer", "parse_verdict", "picture_words", "place_name",
+    "places", "problem", "read", "render", "request", "score", "seen", "solve", "verdict_words",
 ]  # fmt: skip
 
 RULES = (

@@ -10,7 +10,6 @@ from agents.tasks.figure import SIDE, Figure, Point, Segment, Sheet, point_at, p
 from agents.tasks.geometry_lattice import midpoint
 from agents.tasks.geometry_rules import FAULTS, Verdict
 from agents.tasks.geometry_steps import Question, Step, apply, next_step
-from agents.tasks.maze_words import cell_at
 
 INSTRUCTIONS: dict[str, str] = {
     "next": "geometry next",
@@ -19,8 +18,6 @@ INSTRUCTIONS: dict[str, str] = {
     "direct": "geometry direct",
     "describe": "geometry describe",
 }
-_KINDS = {words: kind for kind, words in FAULTS.items()}
-_WRONG = re.compile(r"wrong \. (?P<fault>[a-z ]+?)(?: at (?P<point>[a-h][1-8]))? \.")
 _STEP = re.compile(r"\b(?:mark (?P<p>[a-p]\d{1,2})|connect (?P<q>[a-p]\d{1,2}) to (?P<r>[a-p]\d{1,2}))\b")
 _READ = re.compile(r"\b([A-Z]) ([a-p]\d{1,2})\b")
 _ANSWER = re.compile(r"answer : (\S+)")
@@ -157,15 +154,15 @@ def judged_words(due: Step | None, before: Sheet, after: Sheet | None, verdict: 
     """
     new = [] if after is None else _new(before, after)
     seen = [step_words(step).removesuffix(" .") for step in new]
-    seen += [f"{_DAMAGE['unreadable']} {point_name(point)}" for point in damaged[:MOST]]
-    if verdict.fault in _DAMAGE and not damaged:
-        seen.append(" ".join((_DAMAGE[verdict.fault], *([point_name(verdict.where)] if verdict.where else []))))
+    seen += [f"{DAMAGE['unreadable']} {point_name(point)}" for point in damaged[:MOST]]
+    if verdict.fault in DAMAGE and not damaged:
+        seen.append(" ".join((DAMAGE[verdict.fault], *([point_name(verdict.where)] if verdict.where else []))))
     return f"see : {' , '.join(seen) or 'none'} . {thought_words(before, due)} {_held_words(due, new)}{verdict_words(verdict)}"
 
 
 MOST = 4
 """Squares that cannot be read and are named in a verdict."""
-_DAMAGE = {"unreadable": "unreadable", "figure_changed": "changed", "mark_lost": "lost", "line_lost": "lost"}
+DAMAGE = {"unreadable": "unreadable", "figure_changed": "changed", "mark_lost": "lost", "line_lost": "lost"}
 
 
 def _new(before: Sheet, after: Sheet) -> list[Step]:
@@ -191,23 +188,6 @@ def _ends(step: Step) -> list[Point]:
 def same_words(pairs: Iterable[tuple[Point, Point]]) -> str:
     """Pairs of points, and of each whether it is the same point twice."""
     return " , ".join(f"{point_name(one)} {point_name(other)} {'yes' if one == other else 'no'}" for one, other in pairs)
-
-
-def parse_verdict(text: str) -> tuple[bool, str | None, Point | None]:
-    """(ok, kind of fault, point) of a verdict in words; words that are no verdict count as wrong without a named fault."""
-    text = " ".join(text.lower().split())
-    if re.search(r"\bcorrect \.", text):
-        return True, None, None
-    match = _WRONG.search(text)
-    if match is None:
-        return False, None, None
-    return False, _KINDS.get(match["fault"]), _place_at(match["point"]) if match["point"] else None
-
-
-def _place_at(name: str) -> Point | None:
-    """The point that a verdict names: on the paper, or on the edge of it where it is the corner of a square."""
-    cell = cell_at(name)
-    return (cell[0] + 1, cell[1] + 1) if cell and max(cell) < SIDE else None
 
 
 _LATTICE = tuple((row, column) for row in range(1, SIDE) for column in range(1, SIDE))

@@ -20,7 +20,7 @@ from agents.tasks.geometry_pictures import INK, ORANGE, render_pixels
 from agents.tasks.geometry_questions import KINDS, draft, generate, rebuild, shape_key
 from agents.tasks.geometry_rules import judge
 from agents.tasks.geometry_solver import solve_independently
-from agents.tasks.geometry_words import parse_verdict
+from agents.tasks.geometry_verdicts import parse_verdict
 from agents.tasks.maze_words import cell_name
 from unimm.document import Image
 from unimm.errors import BadInput

@@ -17,6 +17,7 @@ from agents.tasks.geometry_questions import KINDS, SPLITS, generate, shape_key, 
 from agents.tasks.geometry_rules import FAULTS, judge
 from agents.tasks.geometry_solver import solve_independently
 from agents.tasks.geometry_steps import Question, Step, apply, next_step
+from agents.tasks.geometry_verdicts import parse_verdict
 from agents.teaching import geometry as teaching
 from agents.vocabulary import words as vocabulary
 from unimm.errors import BadInput
@@ -263,9 +264,9 @@ def test_steps_that_cannot_be_read():
 def test_verdicts_read_back():
     for fault in FAULTS:
         text = f"wrong . {FAULTS[fault]} at e5 ."
-        assert words.parse_verdict(text) == (False, fault, (5, 5))
-    assert words.parse_verdict("correct .") == (True, None, None)
-    assert words.parse_verdict("A c2 . nonsense") == (False, None, None)
+        assert parse_verdict(text) == (False, fault, (5, 5))
+    assert parse_verdict("correct .") == (True, None, None)
+    assert parse_verdict("A c2 . nonsense") == (False, None, None)
 
 
 # --- lessons
@@ -308,7 +309,7 @@ def test_faults_point_at_the_tokens_of_wrong_pictures_only():
     for lesson in LESSONS:
         for branch in lesson.branches:
             if "judge" in branch.ask and lesson.faults is not None:
-                ok, fault, _ = words.parse_verdict(branch.reply)
+                ok, fault, _ = parse_verdict(branch.reply)
                 assert ok != bool((lesson.faults[branch.shows[0]] == 1).any()), (branch, fault)
 
 
@@ -344,7 +345,7 @@ def test_thoughts_on_words_alone_go_on_as_those_on_pictures_do():
         if branch.ask.startswith("geometry answer"):
             assert branch.reply.startswith("because ") and words.parse_answer(branch.reply)
         elif branch.ask.startswith("geometry judge"):
-            assert branch.told.startswith("see : ") and words.parse_verdict(branch.reply)[0] == branch.reply.endswith(" correct .")
+            assert branch.told.startswith("see : ") and parse_verdict(branch.reply)[0] == branch.reply.endswith(" correct .")
         else:
             assert words.done(branch.reply) != branch.draws
 
