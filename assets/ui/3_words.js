@@ -72,7 +72,8 @@ function verdictCard(by, critiques) {
   const sure = by === "program" ? t("verdict.exact") : by === "visitor" ? "" : t("verdict.sure", { percent: Math.round(critique.confidence * 100) });
   return make("div", { className: `verdict ${critique.ok ? "ok" : "no"}`, data: { by } },
     make("header", {}, make("span", {}, name), make("span", {}, sure)),
-    make("strong", {}, `${critique.ok ? "✓" : "✗"} ${t(critique.ok ? "verdict.ok" : "verdict.no")}`), critique.ok ? "" : faultText(critique));
+    make("strong", {}, `${critique.ok ? "✓" : "✗"} ${t(critique.ok ? "verdict.ok" : "verdict.no")}`), critique.ok ? "" : faultText(critique),
+    by === "model" && !critique.ok && /\bcorrect \./.test(critique.words) ? make("small", {}, t("verdict.reading")) : "");
 }
 
 function showAgreement(node, critiques) {

@@ -1,0 +1,101 @@
+"""Verdicts read again: a conclusion that the model's own words do not bear out is not taken."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from agents import prompts
+from agents.critics import model_critic
+from agents.scripted import ScriptedModel
+from agents.tasks import TASKS
+from agents.tasks import geometry_words as words
+from agents.tasks.figure import Point
+from agents.tasks.geometry_mistakes import corrupt
+from agents.tasks.geometry_questions import generate
+from agents.tasks.geometry_rules import judge
+from agents.tasks.geometry_steps import next_step
+from agents.tasks.geometry_verdicts import contradiction, objection, parse_verdict
+from unimm.document import Text
+from unimm.events import PartDone, TextDelta
+
+GEOMETRY = TASKS["geometry"]
+REST = "A e1 . E d6 . F b3 . G g4 . diagonal A e1 E d6 halves the angle of 90 . connect e1 to d6 . "
+
+
+def read(seen: str, end: str = "correct .", rest: str = REST) -> tuple[bool, str | None, Point | None]:
+    return parse_verdict(f"see : {seen} . {rest}{end}")
+
+
+@pytest.mark.parametrize(
+    ("seen", "fault", "where"),
+    [
+        ("connect e1 to e4", "line_elsewhere", (4, 5)),
+        ("none", "stayed", None),
+        ("mark d6", "extra_mark", (6, 4)),
+        ("connect e1 to d6 , mark b2", "extra_mark", (2, 2)),
+        ("connect e1 to d6 , connect a1 to g7", "extra_line", (7, 7)),
+        ("connect e1 to d6 , changed f3", "figure_changed", (3, 6)),
+        ("connect e1 to d6 , unreadable h8", "unreadable", (8, 8)),
+    ],
+)
+def test_correct_is_not_taken_of_something_else_than_what_was_due(seen: str, fault: str, where: Point | None) -> None:
+    assert read(seen) == (False, fault, where)
+    text = f"see : {seen} . {REST}correct ."
+    place = f" at {words.point_name(where)}" if where else ""
+    assert objection(text) == f"see : {seen} . {REST}wrong . {words.FAULTS[fault]}{place} ."
+    assert parse_verdict(objection(text)) == read(seen)
+
+
+@pytest.mark.parametrize("seen", ["connect e1 to d6", "connect d6 to e1"])
+def test_correct_is_taken_of_what_was_due_whichever_way_round(seen: str) -> None:
+    assert read(seen) == (True, None, None)
+    assert objection(f"see : {seen} . {REST}correct .") == f"see : {seen} . {REST}correct ."
+
+
+def test_a_mark_elsewhere_a_line_too_early_and_nothing_left_to_draw() -> None:
+    due = "D a5 . G a7 . altitude from B c1 is the height , first its foot . at 1 , 1 . mark a1 . "
+    assert read("mark b1", rest=due) == (False, "mark_elsewhere", (1, 2))
+    assert read("connect c1 to a1", rest=due) == (False, "too_early", (1, 1))
+    assert read("none", rest="A e1 . drawn e1 to d6 . done . ") == (True, None, None)
+    assert read("mark b2", rest="A e1 . drawn e1 to d6 . done . ") == (False, "extra_mark", (2, 2))
+
+
+def test_wrong_and_words_that_do_not_say_what_they_see_are_taken_as_they_are() -> None:
+    assert read("connect e1 to d6", "wrong . line elsewhere at d6 .") == (False, "line_elsewhere", (6, 4))
+    assert parse_verdict("correct .") == (True, None, None)
+    assert contradiction("looks fine . correct .") is None and contradiction("see : something odd . done . correct .") is None
+
+
+def test_no_right_verdict_contradicts_itself_and_every_wrong_one_would() -> None:
+    rng, wrong = random.Random(4), 0
+    for number in range(200):
+        question = generate("train", number)
+        at = rng.randrange(len(question.sheets))
+        before, right = question.sheets[at], question.sheets[at + 1] if at + 1 < len(question.sheets) else None
+        shown = corrupt(rng, before, right) if rng.random() < 0.5 else right or before
+        verdict = judge(before, right, shown)
+        said = words.judged_words(next_step(question, before), before, shown, verdict)
+        claimed = said.replace(words.verdict_words(verdict), "correct .")
+        assert (contradiction(claimed) is None) == verdict.ok, claimed
+        wrong += not verdict.ok
+    assert wrong > 50
+
+
+def test_the_critic_is_as_sure_as_its_least_sure_word_and_a_redraw_is_told_the_verdict() -> None:
+    said = f"see : connect e1 to e4 . {REST}correct ."
+    pieces = [f"{word} " for word in said.split()]
+    chances = [0.99] * len(pieces)
+    chances[4], chances[-2] = 0.7, 0.98
+
+    model = ScriptedModel(lambda *call: [*map(TextDelta, pieces), PartDone(Text(said), {"confidence": 0.99, "chances": chances})])
+    model.capabilities = replace(model.capabilities, taught=("geometry",))
+    problem = GEOMETRY.problem("val", 3)
+    picture = GEOMETRY.render(problem.question.start)
+    critique = model_critic(model, GEOMETRY)(problem, picture, picture)
+    assert (critique.ok, critique.fault, critique.where) == (False, "line_elsewhere", (4, 5))
+    assert (critique.confidence, critique.words) == (0.7, said)
+    told = prompts.Taught(GEOMETRY).revise(problem, picture, picture, critique.words).turns[-1].parts[0]
+    assert told == Text(f"see : connect e1 to e4 . {REST}wrong . line elsewhere at e4 .")
