@@ -424,6 +424,27 @@ def test_a_verdict_is_shown_as_the_model_said_it(visit: Callable[..., Any], monk
         assert page.is_hidden("#said")
 
 
+def test_a_verdict_that_is_taken_at_its_reading_says_so(visit: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = json.loads(next(path for path in desk.recorded().values() if Trace.load(path).task == "geometry").read_text())
+    refused = [verdict for step in data["steps"] for verdict in step["critiques"] if verdict["by"] == "model" and not verdict["ok"]]
+    for verdict in refused:
+        verdict["words"] = re.sub(r"wrong \. .*", "correct .", verdict["words"])
+    (tmp_path / "one.json").write_text(json.dumps(data))
+    monkeypatch.setattr(desk, "recorded", lambda: {"one": tmp_path / "one.json"})
+    with served(slipping()) as address:
+        page = visit(address)
+        page.wait_for_selector("#timeline .item >> nth=5")
+        shown = []
+        for item in page.locator("#timeline .item").all():
+            item.click()
+            if page.inner_text("#step-kind") == "Judge":
+                refuses = page.locator("#verdicts .no[data-by=model]").count() > 0
+                shown.append(("Its reading counts" in page.inner_text("#verdicts"), refuses))
+                if refuses:
+                    shot(page, "reading")
+        assert sum(says for says, _ in shown) == len(refused) > 0 and all(says == wrong for says, wrong in shown)
+
+
 def test_bad_and_nasty_files(url: str, visit: Callable[..., Any], tmp_path: Path) -> None:
     page = visit(url)
     paint(page, ROWS)
