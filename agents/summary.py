@@ -187,16 +187,18 @@ def suite_tables(summaries: Mapping[str, dict[str, Any]]) -> str:
 
 
 def _suite(summaries: Mapping[str, dict[str, Any]]) -> str:
-    head = ("task", "condition", "n", "success %", "pictures right %", "answer right %", "pictures", "redraws", "s/picture", "s/problem")
+    head = ("task", "condition", "n", "success %", "pictures right %", "answer right %", "pictures", "redraws", "s/drawing", "s/picture",
+            "s/problem")  # fmt: skip
     rows = [
         (task, NAMES[name], str(row["n"]), _share(row["success"]), _share(row.get("legal")), _share(row["answer_right"]),
-         _number(row.get("pictures"), 1), _number(row.get("redraws"), 2), _number(row.get("seconds_a_picture"), 3),
-         _number(row["seconds_a_problem"], 2))
+         _number(row.get("pictures"), 1), _number(row.get("redraws"), 2), _number(row.get("seconds_a_drawing"), 3),
+         _number(row.get("seconds_a_picture"), 3), _number(row["seconds_a_problem"], 2))
         for task, summary in summaries.items() for name, row in summary["boards"].get("all", {}).items()
     ]  # fmt: skip
     notes = (
         "Intervals are 95 % (Wilson). Success: pictures and answer right by the program's score; where the answer is a picture, that one. "
-        "s/picture: the whole run over all pictures drawn, thinking and judging included."
+        "s/drawing: the model drawing one picture, decoder included; s/picture: the whole run over all pictures drawn, thinking and "
+        "judging included."
     )
     return f"{_markdown(head, rows)}\n\n{notes}" if rows else ""
 
