@@ -31,8 +31,8 @@ def model_critic(model: UnifiedModel, task: Task, options: Options | None = None
     """The model's own understanding judges its picture.
 
     The confidence is the model's probability of the verdict itself ("correct" or "wrong"), of the reply's first word where
-    it cannot be told, brought to what it is worth by the model's calibration for the task. Where the reply says "correct" and the task
-    takes it for "wrong", by what it says that it sees, it is that of the least sure word. ``poll`` is called between the model's events
+    it cannot be told, brought to what it is worth by the model's calibration for the task. Where the task takes another
+    verdict, by what the reply says that it sees, it is that of the least sure word. ``poll`` is called between the model's events
     and may raise to stop a judgement that is under way. A reply that is no verdict counts as "wrong"; in a model that was not taught how
     to reply, with confidence 0.
     """
@@ -40,7 +40,7 @@ def model_critic(model: UnifiedModel, task: Task, options: Options | None = None
     heat = heat_of(model, task)
 
     def critic(problem: Any, before: Image, after: Image) -> Critiqued:
-        words, pieces, chance, least = "", [], 1.0, 1.0
+        words, pieces, chance, chances = "", [], 1.0, ()
         with closing(model.stream(asks.judge(problem, before, after), "text", options)) as events:
             for event in events:
                 poll()
@@ -49,11 +49,10 @@ def model_critic(model: UnifiedModel, task: Task, options: Options | None = None
                 if isinstance(event, PartDone) and isinstance(event.part, Text):
                     words += event.part.text
                     chance = verdict_chance(event.part.text, pieces, event.stats)
-                    least = min(event.stats.get("chances") or (1.0,))
-        verdict, said = asks.parse_verdict(words), _VERDICT.search(words)
-        if verdict and not verdict[0] and said and said[0].lower() == "correct":
-            chance = least
-        return _from_words("model", verdict, words, tempered(chance, heat))
+                    chances = event.stats.get("chances") or ()
+        if asks.taught and task.objection(words) != words:
+            chance = min(chances, default=1.0)
+        return _from_words("model", asks.parse_verdict(words), words, tempered(chance, heat))
 
     return critic
 

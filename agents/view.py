@@ -61,7 +61,8 @@ def step_view(step: Step, problem: Any) -> dict[str, Any]:
         "keeps": step.keeps, "stop": step.stop,
         "changed": [cell_name(cell) for cell in dict.fromkeys((row // fine, column // fine) for row, column in step.changed)],
         "critiques": [
-            {"by": c.by, "ok": c.ok, "fault": c.fault, "where": c.where and name(c.where), "confidence": c.confidence, "words": c.words}
+            {"by": c.by, "ok": c.ok, "fault": c.fault, "where": c.where and name(c.where), "confidence": c.confidence, "words": c.words,
+             "overruled": c.by == "model" and not c.ok and task.objection(c.words) != c.words}
             for c in step.critiques
         ],
         "latents": [_latent(latent, problem) for latent in step.latents],

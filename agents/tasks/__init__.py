@@ -65,7 +65,8 @@ class Task:
     rules: str
     """What a right next picture is, in words for a model that was not trained on the task."""
     objection: Callable[[str], str] = lambda words: words
-    """What the model says of a wrong picture, as a redraw is told it: with the verdict that its words bear out."""
+    """What a model that was taught the task says of a picture, as a redraw is told it: with the verdict that its words bear out. It differs
+    where that is not the verdict that they end with."""
     places: Callable[[Any, Image, Image], Collection[Cell]] = lambda problem, before, after: ()
     """(problem, before, a wrong picture) -> all places at which it is right to say that it is wrong, where there is more than one:
     either end of a line that is elsewhere, either of two things of which one is too many."""

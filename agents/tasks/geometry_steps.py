@@ -16,6 +16,11 @@ class Step:
     q: Point | None = None
     why: str = ""
 
+    @property
+    def ends(self) -> tuple[Point, ...]:
+        """The points that it draws at, the upper or left one first: two steps that draw the same have the same."""
+        return tuple(sorted(point for point in (self.p, self.q) if point))
+
 
 @dataclass(frozen=True)
 class Given:

@@ -15,7 +15,7 @@ from agents.tasks.geometry_words import DAMAGE, parse_step, verdict_words
 from agents.tasks.maze_words import cell_at
 
 _KINDS = {words: kind for kind, words in FAULTS.items()}
-_CORRECT = re.compile(r"\bcorrect \.")
+_CORRECT = re.compile(r"\bcorrect \.", re.IGNORECASE)
 _WRONG = re.compile(r"wrong \. (?P<fault>[a-z ]+?)(?: at (?P<point>[a-h][1-8]))? \.")
 _SEEN = re.compile(r"see : (?P<seen>.+?) \. (?P<due>.*)")
 
@@ -23,7 +23,7 @@ _SEEN = re.compile(r"see : (?P<seen>.+?) \. (?P<due>.*)")
 def parse_verdict(text: str) -> tuple[bool, str | None, Point | None]:
     """(ok, kind of fault, point) of a verdict in words; words that are no verdict count as wrong without a named fault."""
     text = " ".join(text.split())
-    if _CORRECT.search(text.lower()):
+    if _CORRECT.search(text):
         verdict = contradiction(text) or Verdict(True)
         return verdict.ok, verdict.fault, verdict.where
     match = _WRONG.search(text.lower())
@@ -33,7 +33,7 @@ def parse_verdict(text: str) -> tuple[bool, str | None, Point | None]:
 
 
 def objection(text: str) -> str:
-    """A reply as a redraw is told it: with the verdict that its words bear out."""
+    """A reply as a redraw is told it: with the verdict that its words bear out. What is told otherwise was overruled."""
     verdict = contradiction(text) if _CORRECT.search(text) else None
     return _CORRECT.sub(verdict_words(verdict), text) if verdict else text
 
@@ -59,7 +59,7 @@ def _held_against(due: Step | None, seen: list[Step]) -> Verdict | None:
     """What is wrong with steps seen where one was due, or none; None where they are the same."""
     if due is None:
         return _extra(seen[0]) if seen else None
-    others = [step for step in seen if _ends(step) != _ends(due)]
+    others = [step for step in seen if step.ends != due.ends]
     if not others:
         return None if seen else Verdict(False, "stayed")
     step = others[0]
@@ -68,16 +68,12 @@ def _held_against(due: Step | None, seen: list[Step]) -> Verdict | None:
     if not step.q:
         return Verdict(False, "mark_elsewhere", step.p)
     if not due.q:
-        return Verdict(False, "too_early", due.p if due.p in _ends(step) else max(_ends(step)))
-    return Verdict(False, "line_elsewhere", min(_ends(step) - _ends(due)))
+        return Verdict(False, "too_early", due.p if due.p in step.ends else step.ends[-1])
+    return Verdict(False, "line_elsewhere", min(set(step.ends) - set(due.ends)))
 
 
 def _extra(step: Step) -> Verdict:
-    return Verdict(False, "extra_line" if step.q else "extra_mark", max(_ends(step)))
-
-
-def _ends(step: Step) -> frozenset[Point]:
-    return frozenset(point for point in (step.p, step.q) if point)
+    return Verdict(False, "extra_line" if step.q else "extra_mark", step.ends[-1])
 
 
 def _place_at(name: str) -> Point | None:

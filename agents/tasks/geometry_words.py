@@ -174,15 +174,11 @@ def _new(before: Sheet, after: Sheet) -> list[Step]:
 def _held_words(due: Step | None, new: Sequence[Step]) -> str:
     """What is due beside what is seen of that kind, the upper or left point of a line first; whether points far apart in a text are the
     same is hard to see. Nothing where there is nothing of that kind."""
-    wanted = _ends(due) if due else []
-    alike = [ends for ends in map(_ends, new) if len(ends) == len(wanted)]
+    wanted = due.ends if due else ()
+    alike = [step.ends for step in new if len(step.ends) == len(wanted)]
     if not alike:
         return ""
     return f"check : {same_words(zip(wanted, wanted if wanted in alike else alike[0], strict=True))} . "
-
-
-def _ends(step: Step) -> list[Point]:
-    return sorted(point for point in (step.p, step.q) if point)
 
 
 def same_words(pairs: Iterable[tuple[Point, Point]]) -> str:

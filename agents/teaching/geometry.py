@@ -282,6 +282,6 @@ def _pieces(rng: random.Random, before: np.ndarray, right: np.ndarray, wrong: np
 
 def _about(tokens: np.ndarray, step: Step | None) -> tuple[tuple[int, str, tuple[float, float]], ...]:
     """(token, name of a point, way there) for tokens [64] that are 1 and both ends of what is drawn there, the upper or left one first."""
-    ends = sorted(point for point in (step.p, step.q) if point) if step else []
+    ends = step.ends if step else ()
     cells = ((int(cell), divmod(int(cell), SIDE)) for cell in tokens.nonzero()[0])
     return tuple((cell, point_name(end), (end[0] - row - 0.5, end[1] - column - 0.5)) for cell, (row, column) in cells for end in ends)

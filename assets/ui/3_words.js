@@ -73,7 +73,7 @@ function verdictCard(by, critiques) {
   return make("div", { className: `verdict ${critique.ok ? "ok" : "no"}`, data: { by } },
     make("header", {}, make("span", {}, name), make("span", {}, sure)),
     make("strong", {}, `${critique.ok ? "✓" : "✗"} ${t(critique.ok ? "verdict.ok" : "verdict.no")}`), critique.ok ? "" : faultText(critique),
-    by === "model" && !critique.ok && /\bcorrect \./.test(critique.words) ? make("small", {}, t("verdict.reading")) : "");
+    critique.overruled ? make("small", {}, t("verdict.reading")) : "");
 }
 
 function showAgreement(node, critiques) {

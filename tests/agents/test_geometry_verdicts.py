@@ -99,3 +99,14 @@ def test_the_critic_is_as_sure_as_its_least_sure_word_and_a_redraw_is_told_the_v
     assert (critique.confidence, critique.words) == (0.7, said)
     told = prompts.Taught(GEOMETRY).revise(problem, picture, picture, critique.words).turns[-1].parts[0]
     assert told == Text(f"see : connect e1 to e4 . {REST}wrong . line elsewhere at e4 .")
+
+
+def test_a_model_that_was_not_taught_the_words_is_never_overruled() -> None:
+    said = "Is this picture correct ?\nVERDICT: WRONG, line elsewhere at e4"
+    pieces = [f"{word} " for word in said.split(" ")]
+    chances = [0.8 if piece.startswith("correct") else 0.3 for piece in pieces]
+    model = ScriptedModel(lambda *call: [*map(TextDelta, pieces), PartDone(Text(said), {"confidence": 0.99, "chances": chances})])
+    problem = GEOMETRY.problem("val", 3)
+    picture = GEOMETRY.render(problem.question.start)
+    critique = model_critic(model, GEOMETRY)(problem, picture, picture)
+    assert (critique.ok, critique.fault, critique.confidence) == (False, "line_elsewhere", 0.8)
