@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
@@ -24,6 +25,7 @@ from unimm.model import Options, UnifiedModel, options_type
 
 Critic = Callable[[Any, Image, Image], Critiqued]
 """(problem, picture before, picture after) -> verdict."""
+_SAID_RIGHT = re.compile(r"\bcorrect\b", re.IGNORECASE)
 _VERDICT = re.compile(r"\b(?:correct|wrong)\b", re.IGNORECASE)
 
 
@@ -32,7 +34,8 @@ def model_critic(model: UnifiedModel, task: Task, options: Options | None = None
 
     The confidence is the model's probability of the verdict itself ("correct" or "wrong"), of the reply's first word where
     it cannot be told, brought to what it is worth by the model's calibration for the task. Where the task takes another
-    verdict, by what the reply says that it sees, it is that of the least sure word. ``poll`` is called between the model's events
+    verdict, by what the reply says that it sees, it is that of the least sure word, and by the cells that the model doubts, that of the
+    one it doubts most. ``poll`` is called between the model's events
     and may raise to stop a judgement that is under way. A reply that is no verdict counts as "wrong"; in a model that was not taught how
     to reply, with confidence 0.
     """
@@ -40,21 +43,28 @@ def model_critic(model: UnifiedModel, task: Task, options: Options | None = None
     heat = heat_of(model, task)
 
     def critic(problem: Any, before: Image, after: Image) -> Critiqued:
-        words, pieces, chance, chances = "", [], 1.0, ()
+        words, pieces, stats = "", list[str](), dict[str, Any]()
         with closing(model.stream(asks.judge(problem, before, after), "text", options)) as events:
             for event in events:
                 poll()
                 if isinstance(event, TextDelta):
                     pieces.append(event.text)
                 if isinstance(event, PartDone) and isinstance(event.part, Text):
-                    words += event.part.text
-                    chance = verdict_chance(event.part.text, pieces, event.stats)
-                    chances = event.stats.get("chances") or ()
-        if asks.taught and task.objection(words) != words:
-            chance = min(chances, default=1.0)
-        return _from_words("model", asks.parse_verdict(words), words, tempered(chance, heat))
+                    words, stats = words + event.part.text, dict(event.stats)
+        doubts = tuple(stats.get("doubts") or ())
+        told = task.objection(words, doubts) if asks.taught else words
+        chance = verdict_chance(words, pieces, stats) if told == words else _chance_of(task, words, pieces, stats)
+        critiqued = _from_words("model", asks.parse_verdict(told), words, tempered(chance, heat))
+        return replace(critiqued, told=told if told != words else "", doubts=doubts)
 
     return critic
+
+
+def _chance_of(task: Task, words: str, pieces: Sequence[str], stats: Mapping[str, Any]) -> float:
+    """The probability of a verdict that is not the one that the words end with, or names another place."""
+    if task.objection(words, ()) != words:
+        return min(stats.get("chances") or (), default=1.0)
+    return max(stats["doubts"]) if _SAID_RIGHT.search(words) else verdict_chance(words, pieces, stats)
 
 
 def heat_of(model: UnifiedModel, task: Task) -> float:

@@ -74,7 +74,9 @@ class Critiqued:
     """One verdict on the picture of the step that the running critique is ``of``.
 
     ``by`` is "model", "program", "visitor" or the name of a chat model. ``words`` is the verdict as text, also what a
-    revision is told. ``confidence`` lies in 0..1 (a program's is 1). ``where`` is (row, column), from 0.
+    revision is told unless there is ``told``: the words with another verdict, where more than the words was taken into account.
+    ``confidence`` lies in 0..1 (a program's is 1). ``where`` is (row, column), from 0. ``doubts`` are the chances that each cell of the
+    picture is wrong, row by row over a square grid; empty where the judge gives none.
     """
 
     by: str
@@ -83,6 +85,13 @@ class Critiqued:
     where: Cell | None = None
     confidence: float = 1.0
     words: str = ""
+    told: str = ""
+    doubts: tuple[float, ...] = ()
+
+    @property
+    def objection(self) -> str:
+        """What a redraw is told."""
+        return self.told or self.words
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def _revise(run: Run, frame: int, before: Image, thought: str, wrong: Draft, rou
     if not run.asks.taught or run.settings.thoughts != "latent":
         options = replace(options, think=False)  # the request says all; no further thought
     anew = round % 2 == 0 and thought != ""
-    document = picture_of(run, before, thought) if anew else _repair(run, before, wrong.image, objections[0].words)
+    document = picture_of(run, before, thought) if anew else _repair(run, before, wrong.image, objections[0].objection)
     for event in run.ask(document, "image", options):
         if isinstance(event, PartDone) and isinstance(event.part, Image):
             image, stats = run.fitted(event.part), measured(event)

@@ -68,7 +68,7 @@ class Taught:
         return judge(self.task, problem, before, after)
 
     def revise(self, problem: Any, before: Image, wrong: Image, verdict: str) -> Document:
-        return revise(self.task, problem, before, wrong, self.task.objection(verdict))
+        return revise(self.task, problem, before, wrong, verdict)
 
     def answer(self, problem: Any, picture: Image, moves: Sequence[str] = ()) -> Document | None:
         return answer(self.task, problem, picture, moves)

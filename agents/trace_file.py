@@ -47,7 +47,8 @@ def _step_to_dict(step: Step, number: Callable[[Image | None], int | None]) -> d
         "id": step.id, "kind": step.kind, "frame": step.frame, "round": step.round, "parent": step.parent, "of": step.of,
         "about": step.about, "edited": step.edited, "thought": step.thought, "image": number(step.image), "before": number(step.before),
         "critiques": [
-            {"by": c.by, "ok": c.ok, "fault": c.fault, "where": c.where and list(c.where), "confidence": c.confidence, "words": c.words}
+            {"by": c.by, "ok": c.ok, "fault": c.fault, "where": c.where and list(c.where), "confidence": c.confidence, "words": c.words,
+             "told": c.told, "doubts": list(c.doubts)}
             for c in step.critiques
         ],
         "latents": [
@@ -131,8 +132,11 @@ def _step(row: dict[str, Any], index: int, picture: Callable[[dict[str, Any], st
 def _critique(row: dict[str, Any]) -> Critiqued:
     where = row.get("where")
     fault = None if row.get("fault") is None else _text(row, "fault")
+    doubts = tuple(_finite(value, "doubts") for value in _optional(row, "doubts", list) or ())
+    if len(doubts) != math.isqrt(len(doubts)) ** 2:
+        raise _damaged("doubts fit no square grid")
     return Critiqued(_text(row, "by"), _take(row, "ok", bool), fault, None if where is None else _cell(where),
-                     _number(row, "confidence"), _text(row, "words"))
+                     _number(row, "confidence"), _text(row, "words"), _optional(row, "told", str) or "", doubts)
 
 
 def _latent(row: dict[str, Any]) -> LatentStep:

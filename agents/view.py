@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from agents import looks, own_picture
-from agents.tasks import TASKS
+from agents.events import Critiqued
+from agents.tasks import TASKS, Task
 from agents.tasks.foreign import Fit
 from agents.tasks.maze_words import cell_name
 from agents.trace import Step, Trace
@@ -62,7 +65,7 @@ def step_view(step: Step, problem: Any) -> dict[str, Any]:
         "changed": [cell_name(cell) for cell in dict.fromkeys((row // fine, column // fine) for row, column in step.changed)],
         "critiques": [
             {"by": c.by, "ok": c.ok, "fault": c.fault, "where": c.where and name(c.where), "confidence": c.confidence, "words": c.words,
-             "overruled": c.by == "model" and not c.ok and task.objection(c.words) != c.words}
+             "overruled": _overruled(task, c), "doubts": _shown(c.doubts, math.isqrt(len(c.doubts)), problem)}
             for c in step.critiques
         ],
         "latents": [_latent(latent, problem) for latent in step.latents],
@@ -76,14 +79,26 @@ def size_of(trace: Trace) -> int:
 
 
 def _latent(latent: LatentStep, problem: Any) -> dict[str, Any]:
-    rows, cols = latent.grid
-    heat = list(latent.heat)
-    first, count, whole = TASKS[problem.task].grid(problem)
-    if heat and rows == cols == whole:  # one value a square of the canvas: keep those that are shown
-        shown = range(first, first + count)
-        heat, rows, cols = [heat[r * whole + c] for r in shown for c in shown], count, count
     words = [[word, round(share, 3)] for word, share in latent.words[:WORDS]]
-    return {"token": latent.token, "words": words, "norm": round(latent.norm, 2), "heat": [round(h, 4) for h in heat], "grid": [rows, cols]}
+    rows, cols = latent.grid
+    shown = _shown(latent.heat, cols, problem) if rows == cols else {"heat": list(latent.heat), "grid": [rows, cols]}
+    return {"token": latent.token, "words": words, "norm": round(latent.norm, 2), **shown}
+
+
+def _shown(values: Sequence[float], side: int, problem: Any) -> dict[str, Any]:
+    """Values of a square grid's cells, without those of the margin that is not shown where it is one a square of the canvas."""
+    first, count, whole = TASKS[problem.task].grid(problem)
+    if values and side == whole:
+        kept = range(first, first + count)
+        values, side = [values[r * whole + c] for r in kept for c in kept], count
+    return {"heat": [round(value, 4) for value in values], "grid": [side, side]}
+
+
+def _overruled(task: Task, verdict: Critiqued) -> str:
+    """Why what the model concludes is not the verdict that counts: its own "reading", its "doubts", or "" where it counts."""
+    if not verdict.told:
+        return ""
+    return "doubts" if task.objection(verdict.words, ()) == verdict.words else "reading"
 
 
 def _pictures(images: list[Image], problem: Any, sent: set[str], fit: Fit | None) -> dict[str, Any]:

@@ -47,7 +47,8 @@ class PartDone:
 
     ``stats`` holds measured facts: ``seconds``, ``tokens``, ``passes`` (forward passes), for a picture
     ``changed`` (tokens that differ from the source's) and ``refined`` (steps of the decoder), for a text ``confidence``
-    (probability of its first token among the alternatives).
+    (probability of its first token among the alternatives), ``chances`` (those of all) and, from models that can say it, ``doubts``
+    (how likely each cell of the last picture is to be wrong, row by row over a square grid).
     """
 
     part: Part

@@ -64,9 +64,9 @@ class Task:
     """What the critic is examined on: a moment of the problem's solution with right and wrong next pictures."""
     rules: str
     """What a right next picture is, in words for a model that was not trained on the task."""
-    objection: Callable[[str], str] = lambda words: words
-    """What a model that was taught the task says of a picture, as a redraw is told it: with the verdict that its words bear out. It differs
-    where that is not the verdict that they end with."""
+    objection: Callable[[str, Sequence[float]], str] = lambda words, doubts: words
+    """(what a model that was taught the task says of a picture, how likely it takes each cell to be wrong) -> the words with the verdict
+    that both bear out, as a redraw is told it. They differ where that is not the verdict that the words end with."""
     places: Callable[[Any, Image, Image], Collection[Cell]] = lambda problem, before, after: ()
     """(problem, before, a wrong picture) -> all places at which it is right to say that it is wrong, where there is more than one:
     either end of a line that is elsewhere, either of two things of which one is too many."""

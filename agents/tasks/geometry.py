@@ -152,7 +152,7 @@ def _verdict(question: Question, before: Sheet, right: Sheet | None, reading: Re
         r, c = reading.unclear[0]
         return Verdict(False, "unreadable", (r + 1, c + 1))
     if reading.sheet is not None and reading.unclear:
-        return Verdict(False, "figure_changed", nearest_point(question.figure, reading.unclear[0]))
+        return Verdict(False, "figure_changed", nearest_point(question.figure.at.values(), reading.unclear[0]))
     return judge(before, right, reading.sheet)
 
 

@@ -126,9 +126,9 @@ def wrong_points(before: Sheet, due: Sheet, after: Sheet) -> frozenset[Point]:
     return frozenset((ends - explained or ends) | (after.marks - due.marks))
 
 
-def nearest_point(figure: Figure, square: Square) -> Point | None:
-    """The point of a figure nearest to the middle of a square: how damage to a square is named. None where it has no points."""
-    return min((point for _, point in figure.points), key=lambda p: (dist(p, (square[0] + 0.5, square[1] + 0.5)), p), default=None)
+def nearest_point(points: Iterable[Point], square: Square) -> Point | None:
+    """The point nearest to the middle of a square: how damage to a square is named. None where there is none."""
+    return min(points, key=lambda p: (dist(p, (square[0] + 0.5, square[1] + 0.5)), p), default=None)
 
 
 def joined(lines: Iterable[Segment]) -> frozenset[Segment]:

@@ -7,15 +7,20 @@ reading counts and not its conclusion: looking is harder than holding two steps 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
 from agents.tasks.figure import SIDE, Point
-from agents.tasks.geometry_rules import FAULTS, Verdict
+from agents.tasks.geometry_rules import FAULTS, Verdict, nearest_point
 from agents.tasks.geometry_steps import Step
-from agents.tasks.geometry_words import DAMAGE, parse_step, verdict_words
+from agents.tasks.geometry_words import DAMAGE, parse_reading, parse_step, verdict_words
 from agents.tasks.maze_words import cell_at
 
+NOTICED, DOUBTFUL = 0.2, 0.7
+"""Chances that a square is wrong from which it is asked where the picture is wrong, and from which it is asked whether it is right."""
 _KINDS = {words: kind for kind, words in FAULTS.items()}
 _CORRECT = re.compile(r"\bcorrect \.", re.IGNORECASE)
+_ENDS = re.compile(r"\b(?:correct|wrong) \..*", re.IGNORECASE | re.DOTALL)
 _WRONG = re.compile(r"wrong \. (?P<fault>[a-z ]+?)(?: at (?P<point>[a-h][1-8]))? \.")
 _SEEN = re.compile(r"see : (?P<seen>.+?) \. (?P<due>.*)")
 
@@ -32,10 +37,21 @@ def parse_verdict(text: str) -> tuple[bool, str | None, Point | None]:
     return False, _KINDS.get(match["fault"]), _place_at(match["point"]) if match["point"] else None
 
 
-def objection(text: str) -> str:
-    """A reply as a redraw is told it: with the verdict that its words bear out. What is told otherwise was overruled."""
-    verdict = contradiction(text) if _CORRECT.search(text) else None
-    return _CORRECT.sub(verdict_words(verdict), text) if verdict else text
+def objection(text: str, doubts: Sequence[float] = ()) -> str:
+    """A reply as a redraw is told it: with the verdict that its words bear out, and the squares that the model takes for wrong.
+
+    ``doubts`` are the chances of SIDE x SIDE squares to be wrong. Where they are large, a picture is not correct; and they know better than
+    the words where a figure was changed, which the words have to look up among all that is the same.
+    """
+    said = Verdict(*parse_verdict(text))
+    verdict = said
+    if said.ok and max(doubts, default=0.0) > DOUBTFUL:
+        verdict = Verdict(False, "figure_changed")
+    if verdict.fault == "figure_changed" and max(doubts, default=0.0) > NOTICED:
+        square = divmod(max(range(len(doubts)), key=doubts.__getitem__), SIDE)
+        verdict = replace(verdict, where=nearest_point(parse_reading(text).values(), square) or verdict.where)
+    overruled = verdict != said or bool(_CORRECT.search(text)) != said.ok
+    return _ENDS.sub(verdict_words(verdict), text) if overruled else text
 
 
 def contradiction(text: str) -> Verdict | None:

@@ -106,6 +106,7 @@ function showCursor() {
   layer.replaceChildren();
   if (broken.held) markPlace(layer, broken.held, "mark-told", size, points, .04);
   if (document.activeElement === $("break-layer")) markPlace(layer, cellName(...broken.cursor), "mark-cursor", size, points, .06);
+  for (const { doubts } of broken.verdicts) drawHeat(layer, doubts, size, 1);
   markFaults(layer, broken.verdicts.filter((critique) => !critique.ok && critique.where), size, points);
 }
 

@@ -177,7 +177,8 @@ function drawOverlay(size, changed, faults, item) {
   const layer = $("overlay");
   layer.setAttribute("viewBox", overlayBox(size));
   const latent = view.latent === null ? null : thoughtOf(item, view.at)?.latents[view.latent];
-  if (latent?.heat.length) drawHeat(layer, latent, size);
+  if (latent?.heat.length) drawHeat(layer, latent, size, Math.max(...latent.heat, 1e-9));
+  else if (item.kind === "critique") for (const { doubts } of item.critiques) drawHeat(layer, doubts, size, 1);
   for (const name of changed) markPlace(layer, name, "mark-changed", size, false, .05);
   markFaults(layer, faults, size, view.head.points);
   if (view.told) markPlace(layer, view.told, "mark-told", size, view.head.points, .02);
@@ -204,10 +205,9 @@ function markFaults(layer, faults, size, points) {
   }
 }
 
-function drawHeat(layer, latent, size) {
-  const [rows, cols] = latent.grid;
-  const top = Math.max(...latent.heat, 1e-9);
-  latent.heat.forEach((value, index) => layer.append(shape("rect", {
+/** Squares shaded by how near their values come to a top one. */
+function drawHeat(layer, { heat, grid: [rows, cols] }, size, top) {
+  heat.forEach((value, index) => layer.append(shape("rect", {
     x: (index % cols) * size / cols, y: Math.floor(index / cols) * size / rows, width: size / cols, height: size / rows,
     class: "mark-heat", "fill-opacity": (.75 * value / top).toFixed(3),
   })));

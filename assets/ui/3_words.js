@@ -73,7 +73,14 @@ function verdictCard(by, critiques) {
   return make("div", { className: `verdict ${critique.ok ? "ok" : "no"}`, data: { by } },
     make("header", {}, make("span", {}, name), make("span", {}, sure)),
     make("strong", {}, `${critique.ok ? "✓" : "✗"} ${t(critique.ok ? "verdict.ok" : "verdict.no")}`), critique.ok ? "" : faultText(critique),
-    critique.overruled ? make("small", {}, t("verdict.reading")) : "");
+    critique.overruled ? make("small", {}, t(`verdict.${critique.overruled}`)) : "",
+    doubtsText(critique));
+}
+
+/** How much of the picture the model doubts, apart from what it says: the squares that are shaded. */
+function doubtsText({ doubts }) {
+  const most = Math.round(100 * Math.max(0, ...doubts.heat));
+  return most < 10 ? "" : make("small", { className: "doubts" }, t("verdict.shaded", { percent: most }));
 }
 
 function showAgreement(node, critiques) {

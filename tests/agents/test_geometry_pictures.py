@@ -187,7 +187,7 @@ def test_every_mistake_is_refused_and_its_picture_shows_it() -> None:
         if verdict.fault == "figure_changed":
             damaged += 1
             assert reading.unclear, wrong.figure
-            near += nearest_point(before.figure, reading.unclear[0]) == verdict.where
+            near += nearest_point(before.figure.at.values(), reading.unclear[0]) == verdict.where
         else:
             assert judge(before, right, reading.sheet) == verdict and not reading.unclear
     assert set(kinds) == set(FAULTS) - {"unreadable"}

@@ -97,8 +97,42 @@ def test_the_critic_is_as_sure_as_its_least_sure_word_and_a_redraw_is_told_the_v
     critique = model_critic(model, GEOMETRY)(problem, picture, picture)
     assert (critique.ok, critique.fault, critique.where) == (False, "line_elsewhere", (4, 5))
     assert (critique.confidence, critique.words) == (0.7, said)
-    told = prompts.Taught(GEOMETRY).revise(problem, picture, picture, critique.words).turns[-1].parts[0]
+    told = prompts.Taught(GEOMETRY).revise(problem, picture, picture, critique.objection).turns[-1].parts[0]
     assert told == Text(f"see : connect e1 to e4 . {REST}wrong . line elsewhere at e4 .")
+
+
+def doubting(*squares: tuple[int, int, float]) -> tuple[float, ...]:
+    chances = {(row, column): chance for row, column, chance in squares}
+    return tuple(chances.get(divmod(square, 8), 0.01) for square in range(64))
+
+
+@pytest.mark.parametrize(
+    ("end", "doubts", "verdict"),
+    [
+        ("correct .", doubting((0, 4, 0.6)), "correct ."),
+        ("correct .", doubting((0, 4, 0.9)), "wrong . figure changed at e1 ."),
+        ("wrong . figure changed at b3 .", doubting((5, 4, 0.3), (0, 4, 0.2)), "wrong . figure changed at d6 ."),
+        ("wrong . figure changed at b3 .", doubting((5, 4, 0.1)), "wrong . figure changed at b3 ."),
+        ("wrong . line elsewhere at e4 .", doubting((0, 4, 0.9)), "wrong . line elsewhere at e4 ."),
+        ("wrong . and so on", doubting((0, 4, 0.9)), "wrong . and so on"),
+    ],
+)
+def test_squares_that_the_model_takes_for_wrong_count_beside_its_words(end: str, doubts: tuple[float, ...], verdict: str) -> None:
+    said = f"see : connect e1 to d6 . {REST}"
+    assert objection(said + end, doubts) == said + verdict
+
+
+def test_a_critic_tells_a_redraw_what_it_doubts_and_is_as_sure_as_it_doubts_it() -> None:
+    said = f"see : connect e1 to d6 . {REST}correct ."
+    stats = {"confidence": 0.99, "doubts": doubting((0, 4, 0.9))}
+    model = ScriptedModel(lambda *call: [TextDelta(said), PartDone(Text(said), stats)])
+    model.capabilities = replace(model.capabilities, taught=("geometry",))
+    problem = GEOMETRY.problem("val", 3)
+    picture = GEOMETRY.render(problem.question.start)
+    critique = model_critic(model, GEOMETRY)(problem, picture, picture)
+    assert (critique.ok, critique.fault, critique.where, critique.confidence) == (False, "figure_changed", (1, 5), 0.9)
+    assert critique.words == said and critique.objection == said.replace("correct .", "wrong . figure changed at e1 .")
+    assert critique.doubts == stats["doubts"]
 
 
 def test_a_model_that_was_not_taught_the_words_is_never_overruled() -> None:

@@ -72,6 +72,17 @@ def test_branched_trace_round_trips(trace: Trace) -> None:
     assert [item.kept for item in other.rounds()][:1] == ["satisfied"] and [item.kept for item in trace.rounds()][:1] == [None]
 
 
+def test_what_a_critic_doubts_is_kept_and_files_without_it_are_read(trace: Trace) -> None:
+    step = next(step for step in trace.steps if step.critiques)
+    doubting = replace(step.critiques[0], told="wrong .", doubts=(0.1, 0.9, 0.2, 0.3))
+    told = replace(trace, steps=tuple(replace(one, critiques=(doubting,)) if one is step else one for one in trace.steps))
+    assert Trace.from_json(told.to_json()) == told
+    data = trace.to_dict()
+    for row in (row for step in data["steps"] for row in step["critiques"]):
+        del row["told"], row["doubts"]
+    assert Trace.from_dict(data) == trace
+
+
 def test_fingerprint_ignores_times_only(trace: Trace, events) -> None:
     assert replace(trace, seconds=9.0).fingerprint == trace.fingerprint != replace(trace, answer="x").fingerprint
     late = replace(trace, steps=(replace(trace.steps[0], seconds=5.0), *trace.steps[1:]))
@@ -110,6 +121,9 @@ DAMAGE = [
     lambda d: d["steps"][2].update(of=7),
     lambda d: d["steps"][2]["critiques"][0].pop("ok"),
     lambda d: d["steps"][2]["critiques"][0].update(where="a1"),
+    lambda d: d["steps"][2]["critiques"][0].update(told=1),
+    lambda d: d["steps"][2]["critiques"][0].update(doubts=["a"]),
+    lambda d: d["steps"][2]["critiques"][0].update(doubts=[0.5, 0.5]),
     lambda d: d["steps"][0]["latents"][0].update(words=[["a"]]),
     lambda d: d["steps"][0]["latents"][0].update(heat=[0.5]),
     lambda d: d["steps"].extend(copy.deepcopy(d["steps"][0]) for _ in range(5000)),

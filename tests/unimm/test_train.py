@@ -24,9 +24,11 @@ from agents.teaching import compose as compose_lessons
 from agents.teaching import geometry as geometry_lessons
 from agents.teaching import maze as maze_lessons
 from agents.teaching.begin import begin_with
-from unimm.document import Image
+from unimm.document import Document, Image, Text
+from unimm.events import PartDone
+from unimm.star.generate import StarModel
 from unimm.star.heads import ChangeHead
-from unimm.star.layout import TEXT
+from unimm.star.layout import SEEN, TEXT
 from unimm.star.model import Star, is_base, pictures_to_pixels
 from unimm.star.tokenizer import word_tokenizer
 from unimm.star.vq import NOWHERE, VQModel
@@ -307,6 +309,24 @@ def fit(trainer: torch.nn.Module, batch: Batch | torch.Tensor, steps: int, loss=
         optimizer.zero_grad()
         losses.append(value.item())
     return losses
+
+
+@torch.no_grad()
+def test_a_model_doubts_the_cells_that_its_head_was_taught_to() -> None:
+    trainer = UnderstandingTrainer(toy_star()).eval()
+    whole = geometry_lessons.understanding(random.Random(9))
+    judging = next(branch for branch in whole.branches if branch.shows and "judge" in branch.ask)
+    batch = TEACHER.batch([dataclasses.replace(whole, branches=(judging,))])
+    judged = (batch.kind[0] == SEEN) & (batch.slot[0] >= 64)
+    wanted = trainer.star.doubts(trainer._hidden(batch)[1][0, judged])
+    document = Document().user(*map(shown, whole.pictures), Text(judging.ask))
+    model = StarModel(toy_star(), word_tokenizer(vocabulary.words()))
+    said = next(event for event in model.stream(document, "text") if isinstance(event, PartDone))
+    assert len(said.stats["doubts"]) == 64 and wanted.std() > 0.01
+    torch.testing.assert_close(torch.tensor(said.stats["doubts"]), wanted, atol=2e-3, rtol=0)
+    thought = next(event for event in model.stream(Document().user(shown(whole.pictures[0]), Text("geometry next")), "image")
+                   if isinstance(event, PartDone))  # fmt: skip
+    assert "doubts" not in thought.stats
 
 
 @pytest.mark.parametrize("task", SHARES)

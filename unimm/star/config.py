@@ -51,6 +51,8 @@ class StarConfig:
     change_head: bool = False
     """Whether logits also come from how a code should look: as the source's of the same place, changed by what the stack says. A line
     across a cell is then one and the same change, whatever the cell held before."""
+    fault_head: bool = False
+    """Whether the base also says of every cell of a picture that it judges whether it is wrong, apart from the words of its verdict."""
     template: Literal["qwen", "plain"] = "qwen"
     """qwen: the released chat template. plain: one start and one end token a turn, no role words."""
     bf16_rope: bool = True
@@ -128,7 +130,7 @@ CONFIGS: dict[str, StarConfig] = {
     "tiny": StarConfig(
         "star-tiny", _tiny_base(), TINY_VQ, stack_layers=4, adapter_depth=2, picture=128, scale=2, blocks="understanding_first",
         positions="shared_grid", grid_stride=12, grid_rows=16, stack_reads=1, stack_theta=10000.0, code_head=True, copies=True,
-        change_head=True, template="plain", bf16_rope=False, decoder=TINY_DECODER, memory_gb={"float32": 0.1},
+        change_head=True, fault_head=True, template="plain", bf16_rope=False, decoder=TINY_DECODER, memory_gb={"float32": 0.1},
         taught=("maze", "geometry", "compose"),
     ),
     "3b": StarConfig("star-3b", qwen(2048, 11008, 36, 16, 2, 151936, True), RELEASED_VQ, stack_layers=16, adapter_depth=2,

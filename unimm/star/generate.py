@@ -145,9 +145,21 @@ class StarModel:
         if not recital.earlier:  # else it was not read word by word, as it would be read anew
             self.reader.remember(prefix)
         self._written = [*ids, *self._written][:REMEMBERED_WORDS]
-        seconds = time.perf_counter() - started
-        yield PartDone(Text(said), {"seconds": seconds, "tokens": len(ids), "confidence": chances[0], "chances": chances[: len(ids)]})
+        stats = {"tokens": len(ids), "confidence": chances[0], "chances": chances[: len(ids)]}
+        if begun.images and not latents and self.config.fault_head:
+            stats["doubts"] = self._doubts(begun)
+        yield PartDone(Text(said), {"seconds": time.perf_counter() - started, **stats})
         return prefix, draws
+
+    def _doubts(self, prefix: Prefix) -> tuple[float, ...]:
+        """How likely each cell of the last picture is to be wrong, row by row."""
+        cells = self._columns(prefix.images[-1]) ** 2
+        begins = self._last_picture(prefix, cells)
+        with torch.inference_mode():
+            return tuple(round(chance, 4) for chance in self.star.doubts(prefix.hidden[0, begins : begins + cells]).tolist())
+
+    def _columns(self, image: Image) -> int:
+        return fitted(image, self.config).width // (self.config.vq.factor * self.config.scale)
 
     def _word_logits(self, hidden: Tensor) -> Tensor:
         return self.star.word_logits(hidden)[..., : self.tokenizer.get_vocab_size()]
@@ -173,7 +185,7 @@ class StarModel:
         words = tuple((self.tokenizer.decode([int(word)], skip_special_tokens=False), float(p)) for p, word in zip(*chances, strict=True))
         heat, grid = (), (0, 0)
         if prefix.images:
-            columns = fitted(prefix.images[-1], self.config).width // (self.config.vq.factor * self.config.scale)
+            columns = self._columns(prefix.images[-1])
             grid = (columns, columns)
             attention = torch.stack(out.attentions[-3:]).mean((0, 1, 2))[-1]
             places = self._last_picture(prefix, columns * columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -69,6 +70,8 @@ class Star(nn.Module):
             nn.init.constant_(self.pixel_copy_gate.bias, 5.0)
         if config.change_head:
             self.pixel_change_head = ChangeHead(hidden, config.vq.codebook_size, config.vq.codebook_dim)
+        if config.fault_head:
+            self.fault_head = nn.Linear(hidden, 2)
         self.joined_head: JoinedHead | None = None
         if config.stack_reads:
             self.stack_reader = nn.Linear(hidden, hidden, bias=False)
@@ -157,6 +160,11 @@ class Star(nn.Module):
         """Logits over the vocabulary from the base's states [..., hidden or 2 hidden]."""
         return self.base.lm_head(hidden[..., : self.hidden])
 
+    def doubts(self, hidden: Tensor) -> Tensor:
+        """How likely cells are to be wrong [...], from the base's states [..., hidden or 2 hidden] at a picture that it judges."""
+        right, wrong = self.fault_head(hidden[..., : self.hidden]).float().unbind(-1)
+        return (wrong - right - math.log(FAULT_WEIGHT)).sigmoid()
+
     def lean(self, source: Tensor | None) -> Tensor | None:
         """What ``pixel_logits`` can be given for the source's VQ ids [...] instead of working it out anew; None where it is nothing."""
         return None if source is None or self.joined_head is None else self.joined_head.lean(source)
@@ -187,7 +195,9 @@ class Star(nn.Module):
         return logits
 
 
-BASE_PARTS = ("base.", "seen_places.")
+FAULT_WEIGHT = 4.0
+"""How much more a wrong cell counts than a right one where the fault head is trained; its chances are without that."""
+BASE_PARTS = ("base.", "seen_places.", "fault_head.")
 """Prefixes of the parameters that understand; drawing stages leave them alone."""
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unimm.star.backbone import decode
 from unimm.star.layout import SEEN
-from unimm.star.model import Star, pictures_to_pixels
+from unimm.star.model import FAULT_WEIGHT, Star, pictures_to_pixels
 from unimm.train.alignment import Alignment, aligned
 from unimm.train.data import HEAVY_WEIGHT, IGNORED, Batch, branch_mask
 from unimm.train.naming import named_loss, words_for
@@ -23,7 +23,7 @@ STATES = 320
 
 
 class UnderstandingTrainer(nn.Module):
-    """The base with two heads that exist in training only: what a cell holds, and whether it is wrong.
+    """The base with a head that exists in training only, for what a cell holds, and the one that says whether it is wrong.
 
     They give every picture token a label of its own, where the words alone give one a picture. ``alignment`` adds the
     term of ``unimm.train.alignment``. ``named`` has, for pictures of so many cells, the ids of the words for what a cell holds and where
@@ -35,7 +35,6 @@ class UnderstandingTrainer(nn.Module):
         super().__init__()
         self.star, self.alignment, self.named = star, alignment, named or {}
         self.state_head = nn.Linear(star.hidden, STATES)
-        self.fault_head = nn.Linear(star.hidden, 2)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Loss over the replies and the cells' labels. Words that are still said wrong count for more."""
@@ -53,7 +52,7 @@ class UnderstandingTrainer(nn.Module):
             loss, numbers["states"] = loss + 0.3 * states, states.item()
             if (names := self._names(tokens, batch.states)) is not None:
                 loss, numbers["names"] = loss + 0.6 * names, names.item()
-        if (batch.faults != IGNORED).any():
+        if self.star.config.fault_head and (batch.faults != IGNORED).any():
             last, before = self._faults(hidden, batch), self._faults(early, batch)
             loss, numbers["faults"], numbers["early_faults"] = loss + 0.5 * last + before, last.item(), before.item()
         loss, more = weigh(loss)
@@ -93,8 +92,8 @@ class UnderstandingTrainer(nn.Module):
         """Cross entropy of "this cell is wrong" where a picture is judged against the one before it."""
         labels = batch.faults.flatten(1).gather(1, batch.slot)
         judged = (batch.kind == SEEN) & (labels != IGNORED)
-        weight = torch.tensor([1.0, 4.0], device=hidden.device)
-        return F.cross_entropy(self.fault_head(hidden[judged]).float(), labels[judged], weight=weight)
+        weight = torch.tensor([1.0, FAULT_WEIGHT], device=hidden.device)
+        return F.cross_entropy(self.star.fault_head(hidden[judged]).float(), labels[judged], weight=weight)
 
 
 def _words_in_reply(batch: Batch) -> Tensor:
