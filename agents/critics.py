@@ -62,9 +62,9 @@ def model_critic(model: UnifiedModel, task: Task, options: Options | None = None
 
 def _chance_of(task: Task, words: str, pieces: Sequence[str], stats: Mapping[str, Any]) -> float:
     """The probability of a verdict that is not the one that the words end with, or names another place."""
-    if task.objection(words, ()) != words:
-        return min(stats.get("chances") or (), default=1.0)
-    return max(stats["doubts"]) if _SAID_RIGHT.search(words) else verdict_chance(words, pieces, stats)
+    if not _SAID_RIGHT.search(words):
+        return verdict_chance(words, pieces, stats)
+    return max(stats["doubts"]) if task.objection(words, ()) == words else min(stats.get("chances") or (), default=1.0)
 
 
 def heat_of(model: UnifiedModel, task: Task) -> float:

@@ -69,6 +69,28 @@ def test_wrong_and_words_that_do_not_say_what_they_see_are_taken_as_they_are() -
     assert contradiction("looks fine . correct .") is None and contradiction("see : something odd . done . correct .") is None
 
 
+@pytest.mark.parametrize(
+    ("seen", "end", "fault", "where"),
+    [
+        ("connect e1 to e4", "wrong . line elsewhere at b7 .", "line_elsewhere", (4, 5)),
+        ("connect e1 to e4 , unreadable c3", "wrong . point unreadable at c3 .", "line_elsewhere", (4, 5)),
+        ("connect e1 to d6 , unreadable c3", "wrong . point unreadable at c3 .", "unreadable", (3, 3)),
+        ("connect e1 to d6 , connect d6 to g7", "wrong . extra line at d6 .", "extra_line", (6, 4)),
+        ("connect e1 to d6 , connect d6 to g7", "wrong . extra line at b3 .", "extra_line", (7, 7)),
+        ("connect e1 to d6 , changed g4", "wrong . figure changed at g4 .", "figure_changed", (4, 7)),
+    ],
+)
+def test_a_wrong_step_that_is_read_is_where_it_is_read(seen: str, end: str, fault: str, where: Point) -> None:
+    assert read(seen, end) == (False, fault, where)
+
+
+def test_a_line_is_too_early_only_where_it_ends_at_the_mark_that_is_due() -> None:
+    due = "D a5 . G a7 . altitude from B c1 is the height , first its foot . at 1 , 1 . mark a1 . "
+    end = "wrong . line too early at a1 ."
+    assert read("mark a1 , connect c1 to a1", end, due) == (False, "too_early", (1, 1))
+    assert read("mark a1 , connect c1 to e6", end, due) == (False, "extra_line", (6, 5))
+
+
 def test_no_right_verdict_contradicts_itself_and_every_wrong_one_would() -> None:
     rng, wrong = random.Random(4), 0
     for number in range(200):
