@@ -22,7 +22,7 @@ from unimm.train.understanding import STATES
 
 TASKS: Mapping[str, tuple[ModuleType, int]] = {"maze": (maze, 96), "geometry": (geometry, 16), "compose": (compose, 192)}
 """Task -> its lessons, and the number from which its kinds of cell are counted, so that one head can name them all."""
-REASONED, WORDS_ALONE = ("geometry", "compose"), 0.35
+REASONED, WORDS_ALONE = ("geometry", "compose"), 0.42
 """Tasks whose thoughts begin with what is seen, and the share of their lessons that practise the rest on words alone: most of a
 thought is a matter of words, and without the pictures such a lesson holds several problems."""
 NO_PICTURES = np.zeros((0, 128, 128, 3), np.uint8)

@@ -20,7 +20,7 @@ LARGEST = 12
 def drill(rng: random.Random) -> Branch:
     """Points with all that each two of them have in common, points found from others, heights, bisectors, sums as they come
     in answers, or moves."""
-    return rng.choice((_pairs, _same, _same, _same, _found, _found, _found, _heights, _legs, _sums, _moves))(rng)
+    return rng.choices(tuple(KINDS), tuple(KINDS.values()))[0](rng)
 
 
 def _pairs(rng: random.Random) -> Branch:
@@ -180,3 +180,7 @@ def _product(rng: random.Random) -> tuple[str, int]:
 def _sum(rng: random.Random) -> tuple[str, int]:
     one, two = rng.randint(1, 6), rng.randint(1, 6)
     return f"{one} + {two}", one + two
+
+
+KINDS = {_pairs: 1, _same: 4, _found: 4, _heights: 2, _legs: 3, _sums: 1, _moves: 1}
+"""Drills, and how often each comes: what thoughts and verdicts got wrong most comes most."""

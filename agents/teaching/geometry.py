@@ -50,7 +50,7 @@ share of these that have blots, where the others are patchworks of a right and a
 
 DRILLS = 0.35
 """Share of the lessons in words that are drills."""
-JUDGED, COMPARED, ELSEWHERE = 0.5, 0.6, 0.4
+JUDGED, COMPARED, ELSEWHERE = 0.6, 0.6, 0.5
 """Share of the problems in words that hold what would be seen against what is due, the share of these in which both are given, so that the
 verdict alone has to follow from them, point by point, and the share in which a mark or a line surely is elsewhere."""
 ANSWERED = 0.5

@@ -22,7 +22,7 @@ def picture(rng: random.Random, split: str) -> np.ndarray:
     return maze.render_cells(rng.choice(frames_of(next(maze_boards(rng, split, large=0.0)))))
 
 
-LARGE = 0.22
+LARGE = 0.3
 """Share of boards of 9 to 12 cells a side; they need the larger canvas and cost several times as much."""
 LARGE_JUDGED = 0.3
 """Share of these with pictures to judge: what a picture shows where is harder to learn for them than whether it is right."""

@@ -28,7 +28,7 @@ def drills(count: int) -> list[Branch]:
 
 def test_sums_are_right() -> None:
     seen = 0
-    for branch in drills(400):
+    for branch in drills(700):
         if " = " not in branch.reply or " mark " in branch.reply:
             continue
         for equation in branch.reply.removesuffix(" .").split(" , "):
@@ -42,7 +42,7 @@ def test_sums_are_right() -> None:
 
 def test_pairs_are_compared_and_halved_rightly() -> None:
     straight = slanted = halved = 0
-    for branch in drills(200):
+    for branch in drills(400):
         if not branch.told:
             continue
         pairs = PAIR.findall(branch.reply)
@@ -57,7 +57,7 @@ def test_pairs_are_compared_and_halved_rightly() -> None:
 
 
 def test_moves_lead_to_the_cell_beside() -> None:
-    ways = [way for branch in drills(300) for way in re.findall(r"agent at ([a-h])([1-8]) . go (\w+) to ([a-h])([1-8]) .", branch.reply)]
+    ways = [way for branch in drills(1200) for way in re.findall(r"agent at ([a-h])([1-8]) . go (\w+) to ([a-h])([1-8]) .", branch.reply)]
     assert len(ways) > 100
     for column, row, move, to_column, to_row in ways:
         step = (ord(to_column) - ord(column), int(to_row) - int(row))
@@ -74,7 +74,7 @@ def test_a_perpendicular_bisector_is_met_as_far_along_as_asked_for() -> None:
 
 
 def test_heights_are_distances_from_the_line() -> None:
-    found = [branch.reply for branch in drills(400) if " heights " in branch.reply]
+    found = [branch.reply for branch in drills(700) if " heights " in branch.reply]
     end = r"[A-H] ([a-g]\d)"
     ways = re.findall(rf"{end} {end} straight (\d) , heights {end} (\d) and {end} (\d)", " ".join(found))
     assert len(ways) == 3 * len(found) > 60
@@ -92,7 +92,7 @@ def test_a_bisector_is_as_far_from_both_legs() -> None:
 
 
 def test_points_are_held_against_points() -> None:
-    found = [branch for branch in drills(200) if " same " in branch.ask]
+    found = [branch for branch in drills(400) if " same " in branch.ask]
     pairs = re.findall(r"([a-g]\d) ([a-g]\d) (yes|no)", " ".join(branch.reply for branch in found))
     assert len(pairs) == 10 * len(found) > 200 and all((one == other) == (said == "yes") for one, other, said in pairs)
     assert 0.4 < sum(said == "yes" for *_, said in pairs) / len(pairs) < 0.6
@@ -167,7 +167,7 @@ def test_blots_are_tokens_that_were_not_there_and_nothing_else() -> None:
 
 
 def test_points_found_from_others_are_where_they_are_told():
-    found = [branch.reply for branch in drills(400) if " mark " in branch.reply]
+    found = [branch.reply for branch in drills(700) if " mark " in branch.reply]
     three = r"(\d) (\d) (\d) , (\d) (\d) (\d)"
     feet = [way for reply in found for way in re.findall(rf"([a-g]\d) to ([a-g]\d) ([a-g]\d) at {three} mark (\w)(\d)", reply)]
     for (top, one, two, *digits, letter, digit) in feet:
