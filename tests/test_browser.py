@@ -427,8 +427,13 @@ def test_a_verdict_is_shown_as_the_model_said_it(visit: Callable[..., Any], monk
 def test_a_verdict_that_is_taken_at_its_reading_says_so(visit: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = json.loads(next(path for path in desk.recorded().values() if Trace.load(path).task == "geometry").read_text())
     refused = [verdict for step in data["steps"] for verdict in step["critiques"] if verdict["by"] == "model" and not verdict["ok"]]
-    for verdict in refused:
+    reasons = ["Its reading counts" if number % 2 else "Where its eye sees it counts" for number in range(len(refused))]
+    for verdict, reason in zip(refused, reasons, strict=True):
+        verdict["told"] = verdict["words"]
         verdict["words"] = re.sub(r"wrong \. .*", "correct .", verdict["words"])
+        verdict["doubts"] = [0.0] * 63 + [0.8]
+        if "eye" in reason:
+            verdict["words"] = re.sub(r"see : .*? \. ", "see : none that can be told . ", verdict["words"])
     (tmp_path / "one.json").write_text(json.dumps(data))
     monkeypatch.setattr(desk, "recorded", lambda: {"one": tmp_path / "one.json"})
     with served(slipping()) as address:
@@ -438,11 +443,13 @@ def test_a_verdict_that_is_taken_at_its_reading_says_so(visit: Callable[..., Any
         for item in page.locator("#timeline .item").all():
             item.click()
             if page.inner_text("#step-kind") == "Judge":
+                said = page.inner_text("#verdicts")
                 refuses = page.locator("#verdicts .no[data-by=model]").count() > 0
-                shown.append(("Its reading counts" in page.inner_text("#verdicts"), refuses))
+                shown += [reason for reason in dict.fromkeys(reasons) if reason in said] or [""] * refuses
                 if refuses:
                     shot(page, "reading")
-        assert sum(says for says, _ in shown) == len(refused) > 0 and all(says == wrong for says, wrong in shown)
+                    assert "up to 80 %" in said and page.locator("#overlay .mark-heat").last.get_attribute("fill-opacity") == "0.600"
+        assert len(reasons) > 1 and shown == reasons
 
 
 def test_bad_and_nasty_files(url: str, visit: Callable[..., Any], tmp_path: Path) -> None:
