@@ -33,11 +33,10 @@ def model_critic(model: UnifiedModel, task: Task, options: Options | None = None
     """The model's own understanding judges its picture.
 
     The confidence is the model's probability of the verdict itself ("correct" or "wrong"), of the reply's first word where
-    it cannot be told, brought to what it is worth by the model's calibration for the task. Where the task takes another
-    verdict, by what the reply says that it sees, it is that of the least sure word, and by the cells that the model doubts, that of the
-    one it doubts most. ``poll`` is called between the model's events
-    and may raise to stop a judgement that is under way. A reply that is no verdict counts as "wrong"; in a model that was not taught how
-    to reply, with confidence 0.
+    it cannot be told, brought to what it is worth by the model's calibration for the task. Where "correct" is taken for "wrong", by what
+    the reply says that it sees, it is that of the least sure word, and by the cells that the model doubts, that of the one it doubts most.
+    ``poll`` is called between the model's events and may raise to stop a judgement that is under way. A reply that is no verdict counts as
+    "wrong"; in a model that was not taught how to reply, with confidence 0.
     """
     asks, options = prompts.wording(task, model.capabilities), options or options_type(model)()
     heat = heat_of(model, task)

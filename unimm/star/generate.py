@@ -81,7 +81,7 @@ class StarModel:
 
     def _see(self, image: Image) -> tuple[Tensor, int]:
         image = fitted(image, self.config)
-        return self._seen(image), image.width // (self.config.vq.factor * self.config.scale)
+        return self._seen(image), self._columns(image)
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
@@ -153,12 +153,12 @@ class StarModel:
 
     def _doubts(self, prefix: Prefix) -> tuple[float, ...]:
         """How likely each cell of the last picture is to be wrong, row by row."""
-        cells = self._columns(prefix.images[-1]) ** 2
-        begins = self._last_picture(prefix, cells)
+        places, _ = self._last_picture(prefix)
         with torch.inference_mode():
-            return tuple(round(chance, 4) for chance in self.star.doubts(prefix.hidden[0, begins : begins + cells]).tolist())
+            return tuple(round(chance, 4) for chance in self.star.doubts(prefix.hidden[0, places]).tolist())
 
     def _columns(self, image: Image) -> int:
+        """How many tokens of a picture stand in a row."""
         return fitted(image, self.config).width // (self.config.vq.factor * self.config.scale)
 
     def _word_logits(self, hidden: Tensor) -> Tensor:
@@ -185,25 +185,24 @@ class StarModel:
         words = tuple((self.tokenizer.decode([int(word)], skip_special_tokens=False), float(p)) for p, word in zip(*chances, strict=True))
         heat, grid = (), (0, 0)
         if prefix.images:
-            columns = self._columns(prefix.images[-1])
+            places, columns = self._last_picture(prefix)
             grid = (columns, columns)
             attention = torch.stack(out.attentions[-3:]).mean((0, 1, 2))[-1]
-            places = self._last_picture(prefix, columns * columns)
-            heat = tuple(round(value, 4) for value in attention[places : places + columns * columns].tolist())
+            heat = tuple(round(value, 4) for value in attention[places].tolist())
         return LatentStep(index, self.tokenizer.decode([token]), words, float(hidden.norm()), heat, grid)
 
-    @staticmethod
-    def _last_picture(prefix: Prefix, cells: int) -> int:
-        """Where the tokens of the last picture begin: the last run of ``cells`` positions that share a time."""
-        time_axis = prefix.position[0, 0]
-        runs = (time_axis[cells - 1 :] == time_axis[: len(time_axis) - cells + 1]).nonzero()
-        return int(runs[-1])
+    def _last_picture(self, prefix: Prefix) -> tuple[slice, int]:
+        """Where the tokens of the last picture stand (the last run of so many positions that share a time), and how many in a row."""
+        columns, time_axis = self._columns(prefix.images[-1]), prefix.position[0, 0]
+        cells = columns * columns
+        begins = int((time_axis[cells - 1 :] == time_axis[: len(time_axis) - cells + 1]).nonzero()[-1])
+        return slice(begins, begins + cells), columns
 
     def _draw(self, document: Document, prefix: Prefix, options: Options, generator: torch.Generator) -> Iterator[ModelEvent]:
         """Draw a picture after a prefix; the document's last picture is the source where there is one."""
         started = time.perf_counter()
         source = fitted(prefix.images[-1], self.config) if prefix.images else None
-        columns = source.width // (self.config.vq.factor * self.config.scale) if source else self.config.grid
+        columns = self._columns(source) if source else self.config.grid
         with torch.inference_mode():
             source_ids = self._ids(source) if source else None
             opened, _ = self.reader.step(prefix, [self.special["<|vision_start|>"]])
