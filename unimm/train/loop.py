@@ -66,9 +66,10 @@ def rate_at(progress: float, step: int, warmup: int) -> float:
 
 
 def precision() -> str:
-    """What to multiply in: "bf16" on a GPU and on CPUs that have instructions for it, else "no" (32 bits): others are many times slower
-    with 16 bits than with 32."""
-    return "bf16" if torch.cuda.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported() else "no"
+    """What to multiply in: "bf16" on a GPU and on CPUs that have instructions for it, else "no" (32 bits): others, those with AVX-512
+    alone among them, are many times slower with 16 bits than with 32."""
+    instructions = torch.cpu.get_capabilities()
+    return "bf16" if torch.cuda.is_available() or instructions.get("avx512_bf16") or instructions.get("amx_bf16") else "no"
 
 
 def run_stage(plan: StagePlan, module: nn.Module, out: Path, resume: bool = False, seed: int = 0) -> dict[str, float]:

@@ -24,6 +24,7 @@ from unimm.document import Document, Text
 from unimm.errors import BadInput, ModelUnavailable
 from unimm.model import Options, Want
 from unimm.star import attention as star_attention
+from unimm.star.generate import StarModel
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 FAMILIES = [package.removeprefix("unimm.") for package in able()]
@@ -33,7 +34,15 @@ QUICK = {"bagel": BagelOptions(max_tokens=16, think=False, timesteps=6, height=3
 
 @cache
 def model_of(family: str):
-    return toy_model() if family == "star-toy" else importlib.import_module(f"unimm.{family}").load(GOLDEN / family)
+    return talkative() if family == "star-toy" else importlib.import_module(f"unimm.{family}").load(GOLDEN / family)
+
+
+def talkative() -> StarModel:
+    """The toy, never ending an answer: what a word of no length is worth is 0, and among so many others some are worth more."""
+    model = toy_model()
+    with torch.no_grad():
+        model.star.base.model.language_model.embed_tokens.weight[model.special["<|im_end|>"]] = 0
+    return model
 
 
 def documents(family: str) -> dict[str, tuple[Want, Document]]:
