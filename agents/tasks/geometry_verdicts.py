@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from math import dist
 
 from agents.tasks.figure import SIDE, Point
 from agents.tasks.geometry_rules import FAULTS, Verdict, nearest_point
@@ -29,7 +31,7 @@ _SEEN = re.compile(r"see : (?P<seen>.+?) \. (?P<due>.*)")
 def parse_verdict(text: str) -> tuple[bool, str | None, Point | None]:
     """(ok, kind of fault, point) of a verdict in words; words that are no verdict count as wrong without a named fault."""
     text = " ".join(text.split())
-    verdict = _borne_out(text, _concluded(text))
+    verdict = _placed(text, _borne_out(text, _concluded(text)))
     return verdict.ok, verdict.fault, verdict.where
 
 
@@ -63,7 +65,16 @@ def _borne_out(text: str, said: Verdict) -> Verdict:
     if held is None or said.fault not in ("unreadable", "too_early", held.fault):
         return said
     there = (step.ends for step in seen if step.q or said.fault not in ("too_early", "line_elsewhere", "extra_line"))
-    return said if said.fault != "unreadable" and any(said.where in ends for ends in there) else held
+    fine = due.ends if due and said.fault == "line_elsewhere" else ()
+    return said if said.fault != "unreadable" and said.where not in fine and any(said.where in ends for ends in there) else held
+
+
+def _placed(text: str, verdict: Verdict) -> Verdict:
+    """A figure is changed at one of its own points: the one nearest to what is named."""
+    known, where = parse_reading(text).values(), verdict.where
+    if verdict.fault != "figure_changed" or where is None or where in known:
+        return verdict
+    return replace(verdict, where=min(known, key=lambda point: (dist(point, where), point), default=where))
 
 
 def _seen_by(doubts: Sequence[float], text: str, said: Verdict) -> Verdict:

@@ -37,7 +37,7 @@ def read(seen: str, end: str = "correct .", rest: str = REST) -> tuple[bool, str
         ("mark d6", "extra_mark", (6, 4)),
         ("connect e1 to d6 , mark b2", "extra_mark", (2, 2)),
         ("connect e1 to d6 , connect a1 to g7", "extra_line", (7, 7)),
-        ("connect e1 to d6 , changed f3", "figure_changed", (3, 6)),
+        ("connect e1 to d6 , changed f3", "figure_changed", (4, 7)),
         ("connect e1 to d6 , unreadable h8", "unreadable", (8, 8)),
     ],
 )
