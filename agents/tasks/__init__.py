@@ -200,6 +200,7 @@ TASKS: dict[str, Task] = {
         score=compose.score,
         done=compose.done,
         parse_verdict=compose.parse_verdict,
+        objection=compose.objection,
         moment=compose.moment,
         rules=compose.RULES,
         request=compose.request,

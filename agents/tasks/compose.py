@@ -17,6 +17,7 @@ from agents.tasks.compose_parse import normalise, parse
 from agents.tasks.compose_phrases import phrase
 from agents.tasks.compose_rules import FAULTS, FIRST, Request, Verdict, differences
 from agents.tasks.compose_rules import layout as _layout
+from agents.tasks.compose_verdicts import objection
 from agents.tasks.compose_words import INSTRUCTIONS, asked, done, parse_verdict, think_words, verdict_words
 from agents.tasks.maze_words import cell_at, cell_name
 from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, SceneReading, Slot, Thing, read, render
@@ -25,8 +26,8 @@ from unimm.errors import BadInput
 
 __all__ = [
     "FAULTS", "GROUPS", "RULES", "SPLITS", "Check", "Problem", "Score", "Solution", "asks", "check", "done", "gold_document", "layout",
-    "moment", "paint", "parse_verdict", "picture_words", "place_name", "places", "problem", "read", "render", "request", "score", "solve",
-    "verdict_words",
+    "moment", "objection", "paint", "parse_verdict", "picture_words", "place_name", "places", "problem", "read", "render", "request",
+    "score", "solve", "verdict_words",
 ]  # fmt: skip
 
 MOST_WORDS = 60

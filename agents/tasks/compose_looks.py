@@ -10,7 +10,7 @@ from agents.tasks.compose_rules import Kind, Relation, Request
 from agents.tasks.maze_words import cell_name
 from agents.tasks.scene import Scene, Slot, Thing
 
-_ORDINALS = ("first", "second", "third", "last")
+ORDINALS = ("first", "second", "third", "last")
 UNCLEAR = "unreadable"
 _NEAR = 2
 """Words in which a thing differs from a kind that ends the comparison: with one it can still be the thing that was meant."""
@@ -73,7 +73,7 @@ def _relation_words(relation: Relation) -> str:
 
 
 def ordinal(group: int) -> str:
-    return _ORDINALS[min(group, 3)]
+    return ORDINALS[min(group, 3)]
 
 
 def _kind_words(kind: Kind) -> str:
@@ -104,7 +104,7 @@ def _held_all(ask: Ask, scene: Scene) -> list[list[str]]:
     counts: dict[str, int] = {}
     for line in lines:
         if line and line[-1] == "yes":
-            group = [word for word in line if word in ("not", *_ORDINALS)][-1]
+            group = [word for word in line if word in ("not", *ORDINALS)][-1]
             counts[group] = counts.get(group, 0) + 1
             line += [group, str(counts[group])]
     return lines
