@@ -1,0 +1,131 @@
+"""What the stack would draw wrong: ``python -m agents.teaching.slips --model FOLDER --minutes 6 --out FILE.jsonl``.
+
+Right next pictures of geometry problems of the split train are drawn in one pass, every token sampled after the right ones before it, a
+dozen problems at once: many times faster than to let the model draw, and it slips in the same places. The program checks each
+picture; wrong ones and about as many right ones are kept, in files as ``agents.mistakes`` writes them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.evaluate import weights_hash
+from agents.mistakes import Drawing, Tally, counted
+from agents.run import WHICH, load_model
+from agents.tasks import TASKS
+from agents.tasks import geometry_words as words
+from agents.tasks.geometry_pictures import canvas
+from unimm.document import Image
+from unimm.errors import BadInput, UnimmError
+from unimm.star.generate import StarModel
+from unimm.star.options import REFINING
+from unimm.star.pictures import fitted, from_tokens, to_canvas
+from unimm.star.sharpen import sharpened
+from unimm.train.data import Branch, Lesson, Teacher
+from unimm.train.drawing import DrawingTrainer
+
+TEMPERATURES = (1.0, 1.4, 1.8, 2.2)
+SAMPLED = (0.15, 0.4, 1.0)
+"""Shares of a picture's tokens that are sampled, where the others are the likeliest: a drawing mostly slips in one place or two."""
+LIKELIEST = 200
+"""Codes that are sampled from: the tails of so many codes weigh more than a drawing would have them."""
+AT_ONCE = 16
+RIGHT = 1.2
+"""Right pictures kept for every wrong one."""
+
+
+def slips(model: StarModel, seed: int) -> Iterator[Drawing]:
+    """Pictures without end, AT_ONCE a pass; the same seed gives the same ones."""
+    rng, generator = random.Random(f"slips:{seed}"), torch.Generator().manual_seed(seed)
+    trainer, teacher = DrawingTrainer(model.star).eval(), Teacher(model.config, model.tokenizer)
+    while True:
+        moments = [_moment(rng) for _ in range(AT_ONCE)]
+        with torch.inference_mode():
+            logits = trainer.logits(teacher.batch([lesson for *_, lesson in moments]))[0]
+        for (problem, before, gold, lesson), row in zip(moments, logits, strict=True):
+            drawn = _sampled(row, rng, generator)
+            yield Drawing(problem, before, gold, lesson.branches[0].reply, _shown(model, before, drawn, rng.randrange(2**31)))
+
+
+def _moment(rng: random.Random) -> tuple[Any, Image, Image, Lesson]:
+    """A problem, the pictures before and after a step of its construction, and the lesson that draws the step."""
+    task = TASKS["geometry"]
+    problem = task.problem("train", rng.randrange(10**9), rng.choice(task.groups))
+    question = problem.question
+    at = rng.randrange(len(question.sheets) - 1)
+    sheets = question.sheets[at : at + 2]
+    branch = Branch(words.ask_words("next", question), words.think_words(question, sheets[0]), draws=True, source=0, target=1)
+    lesson = Lesson(np.stack([canvas(sheet) for sheet in sheets]), (), (branch,))
+    return problem, task.render(sheets[0]), task.render(sheets[1]), lesson
+
+
+def _sampled(logits: Tensor, rng: random.Random, generator: torch.Generator) -> Tensor:
+    """Codes [cells] from logits [cells, codes]: the likeliest ones, a share of them sampled."""
+    best, codes = logits.topk(min(LIKELIEST, logits.shape[-1]), -1)
+    drawn = codes.gather(1, torch.multinomial((best / rng.choice(TEMPERATURES)).softmax(-1), 1, generator=generator))[:, 0]
+    return torch.where(torch.rand(len(codes), generator=generator) < rng.choice(SAMPLED), drawn, codes[:, 0])
+
+
+@torch.inference_mode()
+def _shown(model: StarModel, before: Image, codes: Tensor, seed: int) -> Image:
+    """The picture of codes that were drawn as a change of ``before``, as the model shows it."""
+    vq, config, source = model.star.pixel_encoder, model.config, fitted(before, model.config)
+    source_ids = vq.encode(to_canvas(source, config))[0]
+    given = vq, config, codes, config.grid, source, source_ids
+    if model.sharpener is None or torch.equal(codes, source_ids):
+        return from_tokens(codes, vq, config, config.grid, source, source_ids)
+    *_, image = sharpened(model.sharpener, *given, REFINING, seed)
+    return image
+
+
+def collect(model: StarModel, series: str, seed: int, minutes: float, file: Path, clock: Callable[[], float] = time.monotonic) -> Tally:
+    """Append what is kept to ``file`` until the minutes are over."""
+    began, tally, task = clock(), Tally(), TASKS["geometry"]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as out:
+        for drawing in slips(model, seed):
+            tally, row = counted(task, drawing, tally, RIGHT)
+            if row is not None:
+                out.write(json.dumps({"task": task.name, "series": series, "number": tally.tried, **row, "tally": asdict(tally)}) + "\n")
+                out.flush()
+            if clock() - began >= 60 * minutes:
+                return tally
+    return tally
+
+
+def main(arguments: Sequence[str] | None = None, load: Callable[[str], Any] = load_model) -> int:
+    """The command; returns the exit status: 0 collected, 2 could not."""
+    flags = argparse.ArgumentParser(
+        prog="python -m agents.teaching.slips", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    flags.add_argument("--model", default="star-tiny", help=f"{WHICH} (default: star-tiny)")
+    flags.add_argument("--seed", type=int, default=0, help="which problems, moments and codes (default: 0)")
+    flags.add_argument("--minutes", type=float, default=6.0, help="stop after so many minutes (default: 6)")
+    flags.add_argument("--out", type=Path, required=True, help="file of drawings, one JSON line each; it is appended to")
+    given = flags.parse_args(arguments)
+    try:
+        model = load(given.model)
+        if not isinstance(model, StarModel):
+            raise BadInput(f"{given.model} is not of the embedded kind, whose stack draws a picture in one pass.")
+        tally = collect(model, f"{weights_hash(given.model)[:12] or model.name} slips {given.seed}", given.seed, given.minutes, given.out)
+    except (UnimmError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"geometry: {tally.words}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Pictures drawn in one pass with some tokens sampled: kept in the form that lessons are made from."""
+
+from __future__ import annotations
+
+import random
+from itertools import count, islice
+from pathlib import Path
+
+import pytest
+import torch
+from toy_star import toy_model
+
+from agents import vocabulary
+from agents.scripted import maze_model
+from agents.tasks import TASKS
+from agents.teaching import own, slips
+from unimm.star.config import CONFIGS
+from unimm.star.tokenizer import word_tokenizer
+from unimm.train.data import Teacher
+
+
+def collected(file: Path, seed: int = 5) -> str:
+    ticks = count()
+    slips.collect(toy_model(), "toy", seed, 0.2, file, clock=lambda: float(next(ticks)))
+    return file.read_text()
+
+
+def test_what_is_kept_can_be_taught_from_and_a_seed_gives_the_same_pictures(tmp_path: Path) -> None:
+    rows = collected(tmp_path / "one.jsonl")
+    assert rows == collected(tmp_path / "two.jsonl") != collected(tmp_path / "other.jsonl", seed=6)
+    found = own.read([tmp_path / "one.jsonl"], 0.5)
+    wrong = found.wrong["geometry"]
+    assert wrong and all(row["words"] and "wrong ." in row["words"] for row in wrong)
+    teacher = Teacher(CONFIGS["tiny"], word_tokenizer(vocabulary.words()))
+    assert len(teacher.batch([own.judged(row) for row in wrong[:2]]).ids) == 2
+
+
+def test_the_picture_is_that_of_the_thought_where_nothing_slips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the right codes for the likeliest and nothing sampled, the program finds nothing wrong that it does not find in these codes."""
+    model = toy_model()
+    monkeypatch.setattr(slips, "SAMPLED", (0.0,))
+    monkeypatch.setattr(slips.DrawingTrainer, "logits", lambda self, batch: _sure_of_the_source(model, batch))
+    for drawing in islice(slips.slips(model, 1), 4):
+        assert (drawing.after == drawing.before and "mark" in drawing.thought) or "connect" in drawing.thought
+        assert not TASKS["geometry"].check(drawing.problem, drawing.before, drawing.after).ok
+
+
+def _sure_of_the_source(model, batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    pixels = batch.pictures[:, 0].permute(0, 3, 1, 2).float() / 127.5 - 1
+    codes = model.star.pixel_encoder.encode(pixels)
+    logits = torch.nn.functional.one_hot(codes, model.config.vq.codebook_size).float()
+    return logits, codes, codes
+
+
+def test_sampling_stays_among_the_likeliest() -> None:
+    logits = torch.full((64, 300), -50.0)
+    logits[:, 7], logits[:, 9] = 5.0, 4.0
+    drawn = slips._sampled(logits, random.Random(0), torch.Generator().manual_seed(0))
+    assert drawn.shape == (64,) and set(drawn.tolist()) <= {7, 9}
+
+
+def test_a_model_without_a_stack_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert slips.main(["--out", str(tmp_path / "x.jsonl")], load=lambda name: maze_model()) == 2
+    assert "not of the embedded kind" in capsys.readouterr().err and not (tmp_path / "x.jsonl").exists()
