@@ -10,14 +10,13 @@ import re
 from collections.abc import Sequence
 
 from agents.tasks.compose_looks import ORDINALS, UNCLEAR
-from agents.tasks.compose_rules import FAULTS, FIRST, RELATIONS, Group, Kind, Relation, Request, Verdict, judge, repaired
-from agents.tasks.compose_words import parse_things, parse_verdict, plan_words
+from agents.tasks.compose_rules import FIRST, RELATIONS, Group, Kind, Relation, Request, Verdict, judge, repaired
+from agents.tasks.compose_words import PLAN, parse_things, parse_verdict, plan_words, verdict_words
 from agents.tasks.maze_words import cell_name
 from agents.tasks.scene import Scene
 
 _SEEN = re.compile(r"\bsee : (?P<seen>[^.]*) \. want : (?P<wanted>[^.]*) \.")
 _ENDS = re.compile(r"\b(?:correct|wrong) \..*", re.IGNORECASE | re.DOTALL)
-_PLAN = re.compile(r"\bplan : [^.]*\.")
 _GROUP = re.compile(rf"(?:{'|'.join(ORDINALS)}) (?P<count>\d) (?P<kind>\w+ \w+ \w+)")
 _RELATION = re.compile(rf"(?P<first>{'|'.join(ORDINALS)}) (?P<word>{'|'.join(RELATIONS)}) (?P<second>{'|'.join(ORDINALS)})")
 _NOT = re.compile(r"not (?P<kind>\w+ \w+ \w+)")
@@ -38,13 +37,13 @@ def objection(text: str, doubts: Sequence[float] = ()) -> str:
     held = judge(request, Scene(), scene)
     if (held.ok, held.fault, held.where) == (ok, fault, where) or held.ok or held.fault in _ELSEWHERE:
         return text
-    place = f" at {cell_name(held.where)}" if held.where else ""
-    return " ".join(filter(None, (_ENDS.sub(f"wrong . {FAULTS[held.fault or '']}{place} .", text), _plan(text, request, scene, held))))
+    concluded = verdict_words(Verdict(False, held.fault, held.where))
+    return " ".join(filter(None, (_ENDS.sub(concluded, text), _plan(text, request, scene, held))))
 
 
 def _plan(text: str, request: Request, scene: Scene, held: Verdict) -> str:
     """The reply's own plan, if it has one that puts right what is wrong; else what puts right that one thing, if it is a matter of one."""
-    said = _PLAN.search(text)
+    said = PLAN.search(text)
     thing = scene.at(held.where) if held.where else None
     if thing is None or held.fault == "place" or (said and cell_name(thing.slot) in said[0]):
         return said[0] if said else ""

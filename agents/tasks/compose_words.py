@@ -23,7 +23,7 @@ INSTRUCTIONS: dict[str, str] = {
 DONE = "all there . done ."
 _KINDS = {words: kind for kind, words in FAULTS.items()}
 _THING = re.compile(rf"({'|'.join(COLOURS)}) ({'|'.join(SHAPES)}) ({'|'.join(SIZES)}) ([a-d][1-4])")
-_PLAN = re.compile(r"\bplan : (?P<ops>[^.]*)\.")
+PLAN = re.compile(r"\bplan : (?P<ops>[^.]*)\.")
 _VERDICT = re.compile(rf"\b(?:(?P<ok>correct)|wrong \. (?P<fault>{'|'.join(FAULTS.values())})(?: at (?P<slot>[a-d][1-4]))?) \.")
 
 
@@ -89,7 +89,7 @@ def _pair_words(relation: Relation, first: Iterable[Slot], second: Iterable[Slot
 
 def planned(before: Scene, text: str) -> Scene | None:
     """The scene that a plan asks for; None where the words hold no plan."""
-    match = _PLAN.search(" ".join(text.lower().split()))
+    match = PLAN.search(" ".join(text.lower().split()))
     if match is None:
         return None
     scene = before

@@ -128,7 +128,12 @@ def wrong_points(before: Sheet, due: Sheet, after: Sheet) -> frozenset[Point]:
 
 def nearest_point(points: Iterable[Point], square: Square) -> Point | None:
     """The point nearest to the middle of a square: how damage to a square is named. None where there is none."""
-    return min(points, key=lambda p: (dist(p, (square[0] + 0.5, square[1] + 0.5)), p), default=None)
+    return nearest(points, (square[0] + 0.5, square[1] + 0.5))
+
+
+def nearest(points: Iterable[Point], spot: tuple[float, float]) -> Point | None:
+    """The point nearest to a (row, column) on the paper, of two the first in reading order. None where there is none."""
+    return min(points, key=lambda p: (dist(p, spot), p), default=None)
 
 
 def joined(lines: Iterable[Segment]) -> frozenset[Segment]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from math import dist
 
 from agents.tasks.figure import SIDE, Point
-from agents.tasks.geometry_rules import FAULTS, Verdict, nearest_point
+from agents.tasks.geometry_rules import FAULTS, Verdict, nearest, nearest_point
 from agents.tasks.geometry_steps import Step
 from agents.tasks.geometry_words import DAMAGE, parse_reading, parse_step, verdict_words
 from agents.tasks.maze_words import cell_at
@@ -74,7 +73,7 @@ def _placed(text: str, verdict: Verdict) -> Verdict:
     known, where = parse_reading(text).values(), verdict.where
     if verdict.fault != "figure_changed" or where is None or where in known:
         return verdict
-    return replace(verdict, where=min(known, key=lambda point: (dist(point, where), point), default=where))
+    return replace(verdict, where=nearest(known, where) or where)
 
 
 def _seen_by(doubts: Sequence[float], text: str, said: Verdict) -> Verdict:

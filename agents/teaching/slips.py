@@ -83,10 +83,9 @@ def _shown(model: StarModel, before: Image, codes: Tensor, seed: int) -> Image:
     """The picture of codes that were drawn as a change of ``before``, as the model shows it."""
     vq, config, source = model.star.pixel_encoder, model.config, fitted(before, model.config)
     source_ids = vq.encode(to_canvas(source, config))[0]
-    given = vq, config, codes, config.grid, source, source_ids
     if model.sharpener is None or torch.equal(codes, source_ids):
         return from_tokens(codes, vq, config, config.grid, source, source_ids)
-    *_, image = sharpened(model.sharpener, *given, REFINING, seed)
+    *_, image = sharpened(model.sharpener, vq, config, codes, config.grid, source, source_ids, REFINING, seed)
     return image
 
 
@@ -101,7 +100,7 @@ def collect(model: StarModel, series: str, seed: int, minutes: float, file: Path
                 out.write(json.dumps({"task": task.name, "series": series, "number": tally.tried, **row, "tally": asdict(tally)}) + "\n")
                 out.flush()
             if clock() - began >= 60 * minutes:
-                return tally
+                break
     return tally
 
 

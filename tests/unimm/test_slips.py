@@ -35,13 +35,14 @@ def test_what_is_kept_can_be_taught_from_and_a_seed_gives_the_same_pictures(tmp_
     assert len(teacher.batch([own.judged(row) for row in wrong[:2]]).ids) == 2
 
 
-def test_the_picture_is_that_of_the_thought_where_nothing_slips(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the right codes for the likeliest and nothing sampled, the program finds nothing wrong that it does not find in these codes."""
+def test_the_likeliest_codes_are_drawn_where_nothing_slips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the source's codes for the likeliest, the picture is the source bit for bit, and not what the thought asks for."""
     model = toy_model()
     monkeypatch.setattr(slips, "SAMPLED", (0.0,))
     monkeypatch.setattr(slips.DrawingTrainer, "logits", lambda self, batch: _sure_of_the_source(model, batch))
     for drawing in islice(slips.slips(model, 1), 4):
-        assert (drawing.after == drawing.before and "mark" in drawing.thought) or "connect" in drawing.thought
+        assert drawing.after == drawing.before
+        assert "mark" in drawing.thought or "connect" in drawing.thought
         assert not TASKS["geometry"].check(drawing.problem, drawing.before, drawing.after).ok
 
 
