@@ -85,7 +85,7 @@ class Desk:
         return {"scene": uploads.scene_in(incoming.picture(picture))}
 
     def start_run(
-        self, rows: list[str], steer: str = "model", rounds: int = 3, temperature: float = 0.0, guidance: float = 1.0, seed: int = 0,
+        self, rows: list[str], steer: str = "model", rounds: int = 6, temperature: float = 0.0, guidance: float = 1.0, seed: int = 0,
         picture: str = "", model: str = "",
     ) -> dict[str, str]:
         """Start a run on a maze and give its job id, with which anybody can follow, stop and export it.
@@ -108,7 +108,7 @@ class Desk:
         return {"job": self._start(incoming.problem(problem), incoming.settings(settings or {}), model, way)}
 
     def branch(
-        self, source: str, step: int, thought: str | None = None, seed: int | None = None, steer: str = "model", rounds: int = 3,
+        self, source: str, step: int, thought: str | None = None, seed: int | None = None, steer: str = "model", rounds: int = 6,
         temperature: float = 0.0, guidance: float = 1.0, model: str = "",
     ) -> dict[str, str]:
         """Go on from a step of a run, with another thought or seed. source: a job id, "recorded:NAME" or a trace as JSON text."""
@@ -181,7 +181,7 @@ class Desk:
             await asyncio.sleep(LOOK_EVERY)
 
     async def solve(
-        self, size: int = FIRST[0], seed: int = FIRST[1], rows: list[str] | None = None, steer: str = "model", rounds: int = 3,
+        self, size: int = FIRST[0], seed: int = FIRST[1], rows: list[str] | None = None, steer: str = "model", rounds: int = 6,
         model: str = "",
     ) -> dict[str, Any]:
         """A whole run in one call, on a new maze or on given rows. Gives solved, moves, answer, reason and the trace."""

@@ -36,6 +36,7 @@ from unimm.star.tokenizer import word_tokenizer
 from unimm.star.vq import NOWHERE, to_uint8
 from unimm.train.data import Lesson, Teacher
 from unimm.train.drawing import DrawingTrainer, trains_drawing
+from unimm.train.inspection import InspectionTrainer, trains_inspection
 from unimm.train.loop import StagePlan, run_stage
 from unimm.train.understanding import UnderstandingTrainer
 from unimm.train.vq import VQDecoderTrainer, VQTrainer, trains_vq_decoder, vq_loss
@@ -136,6 +137,25 @@ def understanding_plan(course: Course) -> tuple[StagePlan, nn.Module]:
     return plan, UnderstandingTrainer(course.star, named=lessons.named(course.teacher))
 
 
+def inspection_plan(course: Course) -> tuple[StagePlan, nn.Module]:
+    judged = list(islice(lessons.inspection_lessons(1, course.shares, "val"), 192))
+
+    def examine(trainer: nn.Module, out: Path, step: int) -> dict[str, float]:
+        found = [trainer.found(course.teacher.batch(part)) for part in parts(judged, 32)]
+        return {name: sum(row[name] for row in found) / len(found) for name in found[0]}
+
+    def batches(seed: int) -> Iterator[Any]:
+        def make(start: int) -> Iterator[Any]:
+            shown = lessons.inspection_lessons(start, course.shares, own=course.own)
+            return lessons.batches(shown, course.teacher, course.batch // course.parts, seed=start)
+
+        return lessons.stream(make, seed)
+
+    plan = StagePlan("inspection", course.minutes, course.rate, _call, batches, examine, trains_inspection, parts=course.parts,
+                     average=AVERAGE)  # fmt: skip
+    return plan, InspectionTrainer(course.star)
+
+
 def drawing_plan(course: Course, editing: bool) -> tuple[StagePlan, nn.Module]:
     tasks = list(islice(lessons.drawing_lessons(1, course.shares, editing, "val"), 192))
 
@@ -163,6 +183,7 @@ PLANS: dict[str, Callable[[Course], tuple[StagePlan, nn.Module]]] = {
     "vq": vq_plan,
     "vq_decoder": vq_decoder_plan,
     "understanding": understanding_plan,
+    "inspection": inspection_plan,
     "drawing": lambda course: drawing_plan(course, editing=False),
     "unified": lambda course: drawing_plan(course, editing=True),
     "decoder": decoder_plan,
@@ -295,8 +316,9 @@ def main(arguments: list[str] | None = None) -> None:
         minutes = row["minutes"] if options.minutes is None else options.minutes
         drawn = own_drawings.read((options.out / name for name in row.get("own", ())), row.get("own_share", 0.0))
         course = Course(star, teacher, minutes, row["rate"], row["batch"], row.get("shares", {}), drawn, row.get("parts", 1))
-        if stage in ("drawing", "unified"):
+        if stage in ("inspection", "drawing", "unified"):
             as_it_ships(star)
+        if stage in ("drawing", "unified"):
             learn_looks(star, recipe["stages"].get("vq", row)["shares"])
         if stage == "drawing" and not options.resume:
             name_places(star, teacher)

@@ -78,7 +78,7 @@ def test_endpoints_are_named_and_typed(client: Client) -> None:
     assert set(known) == {f"/{name}" for name in desk.ENDPOINTS}
     start = {row["parameter_name"]: row for row in known["/start_run"]["parameters"]}
     assert list(start) == ["rows", "steer", "rounds", "temperature", "guidance", "seed", "picture", "model"]
-    assert start["rounds"]["python_type"]["type"] == "int" and start["rounds"]["parameter_default"] == 3
+    assert start["rounds"]["python_type"]["type"] == "int" and start["rounds"]["parameter_default"] == 6
     assert all(known[name]["returns"] for name in known)
 
 

@@ -12,6 +12,7 @@ from unimm.star.model import Star, is_base, pictures_to_pixels
 from unimm.star.vq import NOWHERE
 from unimm.train.codes import more_codes
 from unimm.train.drawing import trains_drawing
+from unimm.train.inspection import trains_inspection
 from unimm.train.vq import drop_twins
 from unimm.weights import load_sharded
 
@@ -78,4 +79,6 @@ def _own_part(stage: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Ten
     own = {name.removeprefix("star."): value for name, value in state.items() if name.startswith("star.")}
     if stage == "understanding":
         return {name: value for name, value in own.items() if is_base(name)}
+    if stage == "inspection":
+        return {name: value for name, value in own.items() if trains_inspection(name)}
     return {name: value for name, value in own.items() if trains_drawing(name)}

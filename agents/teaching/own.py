@@ -24,6 +24,8 @@ Row = Mapping[str, Any]
 pictures "before", "after" (the drawing) and "repaired" (None where it is right or not known), and "wrong": the (row, column) of
 every token that is not as in the repaired picture (None where that is not known)."""
 TOKEN_PX = 16
+IN_PART = 0.5
+"""Share of the wrong drawings for the inspector that are put right in part."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ class Own:
         """Judge a drawing, as often a wrong as a right one; None where the turn is not theirs or there is none of the task."""
         kinds = [rows[task] for rows in (self.wrong, self.right) if rows.get(task)]
         return judged(rng.choice(rng.choice(kinds))) if kinds and self._turn(rng) else None
+
+    def inspection(self, rng: random.Random, task: str) -> Lesson | None:
+        """A drawing whose wrong tokens are known, without words; None as above. Half of the wrong ones are put right in part."""
+        kinds = [[row for row in rows.get(task, ()) if row["wrong"] is not None] for rows in (self.wrong, self.right)]
+        kinds = [rows for rows in kinds if rows]
+        return inspected(rng, rng.choice(rng.choice(kinds))) if kinds and self._turn(rng) else None
 
     def drawing(self, rng: random.Random, task: str) -> Lesson | None:
         """Put a wrong drawing right after its verdict; None as above."""
@@ -58,6 +66,19 @@ def judged(row: Row) -> Lesson:
         for r, c in row["wrong"]:
             faults[1, r, c] = 1
     return Lesson(shown, (0,), (Branch(row["ask"], row["words"], shows=(1,)),), faults=faults.reshape(2, side * side))
+
+
+def inspected(rng: random.Random, row: Row) -> Lesson:
+    """Before and drawing, and which tokens of the drawing are wrong. Of a wrong one, some tokens may be as they should be: what is left
+    of its faults, and of the blemishes that are none, can then stand alone."""
+    lesson = judged(row)
+    shown, faults = lesson.pictures.copy(), lesson.faults.copy()
+    if row["repaired"] is not None and rng.random() < IN_PART:
+        side, share = shown.shape[1] // TOKEN_PX, rng.random()
+        mended = np.array([rng.random() < share for _ in range(side**2)])
+        at = mended.reshape(side, side, 1).repeat(TOKEN_PX, 0).repeat(TOKEN_PX, 1)
+        shown[1], faults[1] = np.where(at, pixels(row["repaired"]), shown[1]), np.where(mended, 0, faults[1])
+    return Lesson(shown, (0,), (Branch("", "", shows=(1,)),), faults=faults)
 
 
 def revised(row: Row) -> Lesson:

@@ -41,13 +41,14 @@ SAMPLED = (0.15, 0.4, 1.0)
 """Shares of a picture's tokens that are sampled, where the others are the likeliest: a drawing mostly slips in one place or two."""
 LIKELIEST = 200
 """Codes that are sampled from: the tails of so many codes weigh more than a drawing would have them."""
-AT_ONCE = 16
+AT_ONCE, EACH = 16, 4
+"""Moments a pass, and pictures that are drawn of each: one pass is worth several samples, for where it is sure they hardly differ."""
 RIGHT = 1.2
 """Right pictures kept for every wrong one."""
 
 
 def slips(model: StarModel, seed: int) -> Iterator[Drawing]:
-    """Pictures without end, AT_ONCE a pass; the same seed gives the same ones."""
+    """Pictures without end, EACH of AT_ONCE moments a pass; the same seed gives the same ones."""
     rng, generator = random.Random(f"slips:{seed}"), torch.Generator().manual_seed(seed)
     trainer, teacher = DrawingTrainer(model.star).eval(), Teacher(model.config, model.tokenizer)
     while True:
@@ -55,8 +56,9 @@ def slips(model: StarModel, seed: int) -> Iterator[Drawing]:
         with torch.inference_mode():
             logits = trainer.logits(teacher.batch([lesson for *_, lesson in moments]))[0]
         for (problem, before, gold, lesson), row in zip(moments, logits, strict=True):
-            drawn = _sampled(row, rng, generator)
-            yield Drawing(problem, before, gold, lesson.branches[0].reply, _shown(model, before, drawn, rng.randrange(2**31)))
+            for _ in range(EACH):
+                drawn = _sampled(row, rng, generator)
+                yield Drawing(problem, before, gold, lesson.branches[0].reply, _shown(model, before, drawn, rng.randrange(2**31)))
 
 
 def _moment(rng: random.Random) -> tuple[Any, Image, Image, Lesson]:

@@ -89,7 +89,7 @@ def test_never_accepted_with_the_model_steering_goes_on_from_the_best() -> None:
         return maze.Verdict(False, "agent_stayed") if before == STARTS[1] else maze.judge(before, after)
 
     model = maze_model(judge=doubtful)
-    trace = run(model)
+    trace = run(model, Settings(rounds=3))
     frame = [item for item in trace.rounds() if item.frame == 2]
     assert len(frame) == 4 and [item.kept for item in frame] == ["rounds used up", None, None, None]
     assert trace.reason == "rounds used up" and "picture 2" in trace.words
@@ -115,8 +115,9 @@ def test_redraws_get_other_seeds_and_grow_bolder() -> None:
     model = maze_model(draw=slip_at(1), redraw=stubborn)
     run(model, Settings(steer="program", seed=5, temperature=0.2, boldness=0.5, guidance=3.0))
     options = [options for _, want, options in model.calls if want == "image"]
-    assert [item.seed for item in options] == [derive_seed(5, 1, round) for round in range(4)]
-    assert [round(item.temperature, 6) for item in options] == [0.2, 0.0, 0.5, 1.0] and {item.guidance for item in options} == {3.0}
+    assert [item.seed for item in options] == [derive_seed(5, 1, round) for round in range(7)]
+    assert [round(item.temperature, 6) for item in options] == [0.2, 0.0, 0.5, 0.5, 1.0, 1.0, 1.5]
+    assert {item.guidance for item in options} == {3.0}
 
 
 def test_a_redraw_that_is_refused_too_does_not_replace_the_first_for_a_little_doubt() -> None:
@@ -131,7 +132,7 @@ def test_a_redraw_that_is_refused_too_does_not_replace_the_first_for_a_little_do
         return wrong.put({(0, next(columns)): maze.TRAIL})
 
     columns = count()
-    trace = run(maze_model(draw=slip_at(1), redraw=redraw), Settings(go_on=False), critics={"model": judge})
+    trace = run(maze_model(draw=slip_at(1), redraw=redraw), Settings(go_on=False, rounds=3), critics={"model": judge})
     rounds = trace.rounds()
     assert [item.kept for item in rounds] == [None, None, None, "rounds used up"]
     assert rounds[2].image == rounds[0].image  # drawn anew as it was drawn first, and known to be refused

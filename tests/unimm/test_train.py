@@ -35,6 +35,7 @@ from unimm.star.vq import NOWHERE, VQModel
 from unimm.train.codes import more_codes, nearest
 from unimm.train.data import Batch, Branch, Lesson, Teacher
 from unimm.train.drawing import DrawingTrainer, trains_drawing
+from unimm.train.inspection import InspectionTrainer, trains_inspection
 from unimm.train.loop import StagePlan, rate_at, run_stage
 from unimm.train.reading import REACH, cut
 from unimm.train.understanding import UnderstandingTrainer, redrawn
@@ -173,8 +174,8 @@ def test_a_cell_goes_by_the_words_for_its_place() -> None:
     state = batch.states.clone()
     state[0][state[0] > 0] += lessons.TASKS[easy.branches[0].ask.split()[0]][1]
     batch = dataclasses.replace(batch, states=state)
-    torch.manual_seed(0)
     trainer = DrawingTrainer(toy_star(), named=lessons.named(TEACHER))
+    torch.manual_seed(0)  # after the weights, whose number must not decide what is drawn by chance in training
     _, first = trainer.eval()(batch)
     fit(trainer.train(), batch, 150)
     _, last = trainer.eval()(batch)
@@ -318,7 +319,8 @@ def test_a_model_doubts_the_cells_that_its_head_was_taught_to() -> None:
     judging = next(branch for branch in whole.branches if branch.shows and "judge" in branch.ask)
     batch = TEACHER.batch([dataclasses.replace(whole, branches=(judging,))])
     judged = (batch.kind[0] == SEEN) & (batch.slot[0] >= 64)
-    wanted = trainer.star.doubts(trainer._hidden(batch)[1][0, judged])
+    pair = pictures_to_pixels(batch.pictures[0])[:, None]
+    wanted = trainer.star.doubts(trainer._hidden(batch)[1][:, judged], *pair)[0]
     document = Document().user(*map(shown, whole.pictures), Text(judging.ask))
     model = StarModel(toy_star(), word_tokenizer(vocabulary.words()))
     said = next(event for event in model.stream(document, "text") if isinstance(event, PartDone))
@@ -327,6 +329,40 @@ def test_a_model_doubts_the_cells_that_its_head_was_taught_to() -> None:
     thought = next(event for event in model.stream(Document().user(shown(whole.pictures[0]), Text("geometry next")), "image")
                    if isinstance(event, PartDone))  # fmt: skip
     assert "doubts" not in thought.stats
+
+
+def pairs(n: int) -> Batch:
+    return TEACHER.batch(list(islice(lessons.inspection_lessons(3, {"geometry": 1.0}), n)))
+
+
+def test_the_inspector_learns_to_find_what_is_wrong_and_nothing_else_changes() -> None:
+    torch.manual_seed(0)  # the weights must not hang on which tests ran before
+    star, batch = toy_star(), pairs(6)
+    before = {name: value.clone() for name, value in star.state_dict().items() if not name.startswith("inspector.")}
+    torch.nn.init.zeros_(star.inspector.say.weight)
+    trainer, plain = InspectionTrainer(star), star.fault_head(states_of(star, batch))
+    torch.testing.assert_close(trainer.logits(batch), plain)  # an inspector that was taught nothing has no say
+    for parameter in trainer.parameters():
+        parameter.requires_grad_(parameter in set(star.inspector.parameters()))
+    losses = fit(trainer, batch, 60)
+    found = trainer.found(batch)
+    assert losses[-1] < 0.3 * losses[0] and found["refused"] == found["placed"] == 1.0
+    assert all(torch.equal(star.state_dict()[name], value) for name, value in before.items())
+
+
+@torch.no_grad()
+def states_of(star: Star, batch: Batch) -> torch.Tensor:
+    hidden = UnderstandingTrainer(star).eval()._hidden(batch)[1]
+    return torch.stack([row[(kind == SEEN) & (slot >= 64)] for row, kind, slot in zip(hidden, batch.kind, batch.slot, strict=True)])
+
+
+def test_the_inspector_is_trained_by_no_other_stage(tmp_path: Path) -> None:
+    names = [f"star.{name}" for name in toy_star().state_dict() if name.startswith("inspector.")]
+    assert names and all(trains_inspection(name) and not trains_drawing(name) for name in names)
+    assert not any(is_base(name.removeprefix("star.")) for name in names)
+    assert not any(trains_inspection(name) for name in ("star.fault_head.weight", "star.stack.layers.0.mlp.up_proj.weight"))
+    with pytest.raises(ValueError, match="no inspector"):
+        InspectionTrainer(Star(dataclasses.replace(toy_config(), inspector=0)))
 
 
 @pytest.mark.parametrize("task", SHARES)

@@ -57,6 +57,8 @@ class StarConfig:
     """qwen: the released chat template. plain: one start and one end token a turn, no role words."""
     bf16_rope: bool = True
     """The release casts its rotary frequencies to bf16 (fact sheet: star, section 11.1)."""
+    inspector: int = 0
+    """Channels of the part that holds a judged picture against the one before it, pixel by pixel; 0: there is none."""
     decoder: SharpenerConfig | None = None
     """The decoder that sharpens what the VQ draws, where its weights lie beside the others'; the released sizes have one of their own."""
     memory_gb: Mapping[str, float] = field(default_factory=dict)
@@ -130,8 +132,8 @@ CONFIGS: dict[str, StarConfig] = {
     "tiny": StarConfig(
         "star-tiny", _tiny_base(), TINY_VQ, stack_layers=4, adapter_depth=2, picture=128, scale=2, blocks="understanding_first",
         positions="shared_grid", grid_stride=12, grid_rows=16, stack_reads=1, stack_theta=10000.0, code_head=True, copies=True,
-        change_head=True, fault_head=True, template="plain", bf16_rope=False, decoder=TINY_DECODER, memory_gb={"float32": 0.1},
-        taught=("maze", "geometry", "compose"),
+        change_head=True, fault_head=True, inspector=32, template="plain", bf16_rope=False, decoder=TINY_DECODER,
+        memory_gb={"float32": 0.1}, taught=("maze", "geometry", "compose"),
     ),
     "3b": StarConfig("star-3b", qwen(2048, 11008, 36, 16, 2, 151936, True), RELEASED_VQ, stack_layers=16, adapter_depth=2,
                      memory_gb={"bfloat16": 12.5}),

@@ -152,10 +152,12 @@ class StarModel:
         return prefix, draws
 
     def _doubts(self, prefix: Prefix) -> tuple[float, ...]:
-        """How likely each cell of the last picture is to be wrong, row by row."""
+        """How likely each cell of the last picture is to be wrong, row by row; the one before it is what it is held against."""
         places, _ = self._last_picture(prefix)
+        shown = [to_canvas(fitted(image, self.config), self.config) for image in prefix.images[-2:]]
+        pair = shown if len(shown) == 2 and shown[0].shape == shown[1].shape else (None, None)
         with torch.inference_mode():
-            return tuple(round(chance, 4) for chance in self.star.doubts(prefix.hidden[0, places]).tolist())
+            return tuple(round(chance, 4) for chance in self.star.doubts(prefix.hidden[:, places], *pair)[0].tolist())
 
     def _columns(self, image: Image) -> int:
         """How many tokens of a picture stand in a row."""

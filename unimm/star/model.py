@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from unimm.star.backbone import build_base, build_stack, decode, see
 from unimm.star.config import StarConfig
 from unimm.star.heads import ChangeHead, CodeHead, JoinedHead
+from unimm.star.inspector import Inspector
 from unimm.star.layout import DRAWN, SEEN, SOURCE
 from unimm.star.vq import VQModel
 
@@ -80,6 +81,8 @@ class Star(nn.Module):
             self.seen_places = Places(config.grid_rows, hidden)
             self.source_places = Places(config.grid_rows, hidden)
             self.drawn_places = Places(config.grid_rows, hidden)
+        if config.inspector:
+            self.inspector = Inspector(config.inspector, hidden)
 
     @property
     def hidden(self) -> int:
@@ -160,9 +163,20 @@ class Star(nn.Module):
         """Logits over the vocabulary from the base's states [..., hidden or 2 hidden]."""
         return self.base.lm_head(hidden[..., : self.hidden])
 
-    def doubts(self, hidden: Tensor) -> Tensor:
-        """How likely cells are to be wrong [...], from the base's states [..., hidden or 2 hidden] at a picture that it judges."""
-        right, wrong = self.fault_head(hidden[..., : self.hidden]).float().unbind(-1)
+    def fault_logits(self, hidden: Tensor, before: Tensor | None = None, after: Tensor | None = None) -> Tensor:
+        """Logits (right, wrong) of the cells of judged pictures [N, cells, 2], from the base's states there [N, cells, hidden or 2 hidden].
+
+        With ``before`` and ``after``, pixels [N, 3, H, W] in [-1, 1], the inspector looks too, where there is one.
+        """
+        states = hidden[..., : self.hidden]
+        logits = self.fault_head(states)
+        if before is not None and after is not None and self.config.inspector:
+            logits = logits + self.inspector(states, before, after)
+        return logits.float()
+
+    def doubts(self, hidden: Tensor, before: Tensor | None = None, after: Tensor | None = None) -> Tensor:
+        """How likely cells are to be wrong [N, cells]; arguments as in ``fault_logits``."""
+        right, wrong = self.fault_logits(hidden, before, after).unbind(-1)
         return (wrong - right - math.log(FAULT_WEIGHT)).sigmoid()
 
     def lean(self, source: Tensor | None) -> Tensor | None:

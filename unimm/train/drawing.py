@@ -30,7 +30,7 @@ UNAIDED = 0.4
 def trains_drawing(name: str) -> bool:
     """Whether a parameter (named from the trainer) belongs to what stages 3 and 4 train."""
     name = name.removeprefix("star.")
-    return not is_base(name) and not name.startswith("pixel_encoder.")
+    return not is_base(name) and not name.startswith(("pixel_encoder.", "inspector."))
 
 
 def _draws(batch: Batch) -> Tensor:
