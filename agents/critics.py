@@ -50,20 +50,21 @@ def model_critic(model: UnifiedModel, task: Task, options: Options | None = None
                     pieces.append(event.text)
                 if isinstance(event, PartDone) and isinstance(event.part, Text):
                     words, stats = words + event.part.text, dict(event.stats)
-        doubts = tuple(stats.get("doubts") or ())
-        told = task.objection(words, doubts) if asks.taught else words
-        chance = verdict_chance(words, pieces, stats) if told == words else _chance_of(task, words, pieces, stats)
+        damage = tuple(stats.get("damage") or ()) if task.inspected else ()
+        doubts = damage or tuple(stats.get("doubts") or ())
+        told = task.objection(words, damage) if asks.taught else words
+        chance = verdict_chance(words, pieces, stats) if told == words else _chance_of(task, words, pieces, stats, doubts)
         critiqued = _from_words("model", asks.parse_verdict(told), words, tempered(chance, heat))
         return replace(critiqued, told=told if told != words else "", doubts=doubts)
 
     return critic
 
 
-def _chance_of(task: Task, words: str, pieces: Sequence[str], stats: Mapping[str, Any]) -> float:
+def _chance_of(task: Task, words: str, pieces: Sequence[str], stats: Mapping[str, Any], doubts: Sequence[float]) -> float:
     """The probability of a verdict that is not the one that the words end with, or names another place."""
     if not _SAID_RIGHT.search(words):
         return verdict_chance(words, pieces, stats)
-    return max(stats["doubts"]) if task.objection(words, ()) == words else min(stats.get("chances") or (), default=1.0)
+    return max(doubts) if task.objection(words, ()) == words else min(stats.get("chances") or (), default=1.0)
 
 
 def heat_of(model: UnifiedModel, task: Task) -> float:

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from agents.doodles import doodle
 from agents.teaching import compose, geometry, maze
 from agents.teaching.own import Own
-from unimm.train.data import IGNORED, Batch, Branch, Lesson, Teacher
+from unimm.train.data import IGNORED, Batch, Lesson, Teacher
 from unimm.train.understanding import STATES
 
 TASKS: Mapping[str, tuple[ModuleType, int]] = {"maze": (maze, 96), "geometry": (geometry, 16), "compose": (compose, 192)}
@@ -82,23 +82,12 @@ def understanding_lessons(seed: int, shares: Shares, split: str = "train", own: 
 
 
 def inspection_lessons(seed: int, shares: Shares, split: str = "train", own: Own = Own()) -> Iterator[Lesson]:
-    """Endless pairs of a picture and one after it that is to be judged, without words: what the inspector learns from.
-
-    They are the pairs of the lessons for stage 2 whose wrong tokens are known, and a share of the model's ``own`` drawings.
-    """
+    """Endless pairs of a picture and one after it that may be damaged, without words: what the inspector learns from, a share of them the
+    model's ``own`` drawings."""
     rng = random.Random(f"inspection:{split}:{seed}")
     while True:
         name = rng.choices(list(shares), list(shares.values()))[0]
-        drawn = own.inspection(rng, name)
-        yield from [drawn] if drawn else _pairs(TASKS[name][0].understanding(rng, split))
-
-
-def _pairs(lesson: Lesson) -> Iterator[Lesson]:
-    """Every picture of a lesson whose wrong tokens are known, behind the one that all its branches see first."""
-    for number in (number for branch in lesson.branches for number in branch.shows if lesson.faults is not None and not branch.alone):
-        if (lesson.faults[number] != IGNORED).any():
-            shown = [lesson.shared[0], number]
-            yield Lesson(lesson.pictures[shown], (0,), (Branch("", "", shows=(1,)),), faults=lesson.faults[shown])
+        yield own.inspection(rng, name) or TASKS[name][0].inspection(rng, split)
 
 
 def _counted(lesson: Lesson, offset: int) -> Lesson:

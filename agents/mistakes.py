@@ -165,6 +165,7 @@ def counted(task: Task, drawing: Drawing, tally: Tally, share: float) -> tuple[T
         "before": packed(drawing.before), "after": packed(drawing.after), "repaired": repaired and packed(repaired),
         "words": check.words, "ok": check.ok, "fault": check.fault, "where": check.where and list(check.where),
         "changed": [list(cell) for cell in check.changed], "wrong": wrong,
+        "places": [] if check.ok else sorted(list(cell) for cell in task.places(drawing.problem, drawing.before, drawing.after)),
     }  # fmt: skip
 
 

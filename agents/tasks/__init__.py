@@ -64,9 +64,11 @@ class Task:
     """What the critic is examined on: a moment of the problem's solution with right and wrong next pictures."""
     rules: str
     """What a right next picture is, in words for a model that was not trained on the task."""
-    objection: Callable[[str, Sequence[float]], str] = lambda words, doubts: words
-    """(what a model that was taught the task says of a picture, how likely it takes each cell to be wrong) -> the words with the verdict
+    objection: Callable[[str, Sequence[float]], str] = lambda words, damage: words
+    """(what a model that was taught the task says of a picture, how likely it takes each cell to be damaged) -> the words with the verdict
     that both bear out, as a redraw is told it. They differ where that is not the verdict that the words end with."""
+    inspected: bool = False
+    """Whether damage is a fault of its own here, which a model that can looks for in the pixels."""
     places: Callable[[Any, Image, Image], Collection[Cell]] = lambda problem, before, after: ()
     """(problem, before, a wrong picture) -> all places at which it is right to say that it is wrong, where there is more than one:
     either end of a line that is elsewhere, either of two things of which one is too many."""
@@ -173,7 +175,7 @@ TASKS: dict[str, Task] = {
         score=geometry.score,
         done=geometry.done,
         parse_verdict=geometry.parse_verdict,
-        objection=geometry.objection,
+        objection=geometry.objection, inspected=True,
         parse_answer=geometry.parse_answer,
         moment=geometry.moment,
         rules=geometry.RULES,

@@ -132,13 +132,24 @@ def places(problem: Problem, before: Image, after: Image) -> frozenset[Point]:
     question = problem.question
     start = read(before, question.figure).sheet or question.start
     verdict, sheet, damaged = seen(question, start, after)
-    if verdict.ok or verdict.fault == "unreadable" or sheet is None:
-        return frozenset(damaged)
-    if verdict.fault == "figure_changed":
-        shown = read(after).sheet
-        return frozenset() if shown is None else changed_points(question.figure, shown.figure)
+    if verdict.ok or verdict.fault in said.DAMAGED or sheet is None:
+        return _damage(question, verdict, damaged, after)
     due = next_step(question, start)
     return wrong_points(start, apply(start, due) if due else start, sheet)
+
+
+def damage(question: Question, before: Sheet, after: Image) -> frozenset[Point]:
+    """Where a picture that follows on the sheet ``before`` is damaged: squares that cannot be read, or points at which the figure has
+    changed; nowhere if it is right, or another step is all that is wrong."""
+    verdict, _, damaged = seen(question, before, after)
+    return _damage(question, verdict, damaged, after)
+
+
+def _damage(question: Question, verdict: Verdict, damaged: Sequence[Point], after: Image) -> frozenset[Point]:
+    if verdict.fault != "figure_changed":
+        return frozenset(damaged)
+    shown = read(after).sheet
+    return frozenset() if shown is None else changed_points(question.figure, shown.figure)
 
 
 def _judged(question: Question, before: Sheet, reading: Reading) -> Verdict:

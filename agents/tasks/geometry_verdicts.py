@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agents.tasks.figure import SIDE, Point
-from agents.tasks.geometry_rules import FAULTS, Verdict, nearest, nearest_point
+from agents.tasks.geometry_rules import FAULTS, Verdict, nearest
 from agents.tasks.geometry_steps import Step
-from agents.tasks.geometry_words import DAMAGE, parse_reading, parse_step, verdict_words
+from agents.tasks.geometry_words import DAMAGE, DAMAGED, parse_reading, parse_step, verdict_words
 from agents.tasks.maze_words import cell_at
 
-NOTICED, DOUBTFUL = 0.2, 0.7
-"""Chances of the most doubted square to be wrong from which it says where a picture is wrong, and from which it says that it is."""
+NOTICED, WHOLE = 0.3, 0.6
+"""Chances of the most doubted square to be damaged below which a picture is not, where the reply says that it is, and where it says that it
+is not."""
 HARDLY = 0.4
 """A place that is named is hardly doubted below this share of what the most doubted square is."""
 _KINDS = {words: kind for kind, words in FAULTS.items()}
@@ -34,14 +35,19 @@ def parse_verdict(text: str) -> tuple[bool, str | None, Point | None]:
     return verdict.ok, verdict.fault, verdict.where
 
 
-def objection(text: str, doubts: Sequence[float] = ()) -> str:
-    """A reply as a redraw is told it: with the verdict that its words bear out, and the squares that the model takes for wrong.
+def objection(text: str, damage: Sequence[float] = ()) -> str:
+    """A reply as a redraw is told it: with the verdict that its words bear out, and with what is seen of damage.
 
-    ``doubts`` are the chances of SIDE x SIDE squares to be wrong. Where one is large, a picture is not correct; and where damage is, they
-    know better than words that name a place which is hardly doubted.
+    ``damage`` has the chances of SIDE x SIDE squares to be damaged, or of the points at their lower right corners to be changed. It knows
+    better than the words whether a picture is whole, and where it is not better than words that name a place which it hardly doubts.
     """
-    said = Verdict(*parse_verdict(text))
-    verdict = _seen_by(doubts, text, said) if doubts else said
+    verdict = Verdict(*parse_verdict(text))
+    most = max(damage, default=0.0)
+    if damage and verdict.fault in DAMAGED and most < NOTICED:
+        text = _without_damage(text)
+        verdict = _stepped(text, verdict)
+    elif damage and (verdict.fault in DAMAGED or (verdict.ok and most > WHOLE)):
+        verdict = _damaged(damage, text, verdict)
     return _ENDS.sub(verdict_words(verdict), text) if verdict != _concluded(text) else text
 
 
@@ -76,25 +82,30 @@ def _placed(text: str, verdict: Verdict) -> Verdict:
     return replace(verdict, where=nearest(known, where) or where)
 
 
-def _seen_by(doubts: Sequence[float], text: str, said: Verdict) -> Verdict:
-    """A verdict with its place, or a wrong one instead of "correct", by the square that is doubted most."""
-    most = max(doubts)
-    row, column = divmod(doubts.index(most), SIDE)
-    fault = "figure_changed" if said.ok and most > DOUBTFUL else said.fault
-    if fault not in ("figure_changed", "unreadable") or most < NOTICED:
+def _damaged(damage: Sequence[float], text: str, said: Verdict) -> Verdict:
+    """The verdict on a damaged picture, with the place at which that is surest."""
+    most = max(damage)
+    if said.where is not None and damage[SIDE * (said.where[0] - 1) + said.where[1] - 1] > HARDLY * most:
         return said
-    if said.where is not None and most * HARDLY < max(doubts[r * SIDE + c] for r, c in _around(said.where, fault)):
-        return said
-    known = parse_reading(text).values()
-    return Verdict(False, fault, (row + 1, column + 1) if fault == "unreadable" else nearest_point(known, (row, column)) or said.where)
+    row, column = divmod(damage.index(most), SIDE)
+    where = (row + 1, column + 1)
+    return Verdict(False, "figure_changed" if where in parse_reading(text).values() else "unreadable", where)
 
 
-def _around(point: Point, fault: str) -> list[tuple[int, int]]:
-    """The squares at which a fault shows that is named by a point: its own one, where that names a square, or those near a point."""
-    row, column = point
-    if fault == "unreadable":
-        return [(row - 1, column - 1)]
-    return [(r, c) for r in range(max(row - 2, 0), min(row + 2, SIDE)) for c in range(max(column - 2, 0), min(column + 2, SIDE))]
+def _stepped(text: str, said: Verdict) -> Verdict:
+    """The verdict on a whole picture: on the step alone, where the reply tells one."""
+    due, seen, others = _told(text)
+    return said if others else _held_against(due, seen) or Verdict(True)
+
+
+def _without_damage(text: str) -> str:
+    """A reply that does not see damage."""
+    told = _SEEN.search(text)
+    if told is None:
+        return text
+    words = [DAMAGE[fault] for fault in DAMAGED]
+    items = [item for item in told["seen"].split(" , ") if item.split()[0] not in words]
+    return text[: told.start("seen")] + (" , ".join(items) or "none") + text[told.end("seen") :]
 
 
 def contradiction(text: str) -> Verdict | None:

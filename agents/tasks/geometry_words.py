@@ -162,6 +162,8 @@ def judged_words(due: Step | None, before: Sheet, after: Sheet | None, verdict: 
 
 MOST = 4
 """Squares that cannot be read and are named in a verdict."""
+DAMAGED = ("unreadable", "figure_changed")
+"""Faults of a sheet on which what was given is not as it was, or what is drawn is nothing at all."""
 DAMAGE = {"unreadable": "unreadable", "figure_changed": "changed", "mark_lost": "lost", "line_lost": "lost"}
 
 

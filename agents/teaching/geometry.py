@@ -20,6 +20,7 @@ from agents.tasks.geometry_steps import Question, Step, apply, next_step
 from agents.tasks.maze_words import cell_name
 from agents.teaching.blots import blotted
 from agents.teaching.drills import drill
+from agents.teaching.own import damage_at, pair
 from unimm.document import Image
 from unimm.train.data import IGNORED, Branch, Lesson
 
@@ -53,6 +54,8 @@ DRILLS = 0.35
 JUDGED, COMPARED, ELSEWHERE = 0.6, 0.6, 0.5
 """Share of the problems in words that hold what would be seen against what is due, the share of these in which both are given, so that the
 verdict alone has to follow from them, point by point, and the share in which a mark or a line surely is elsewhere."""
+SPOILT = 0.3
+"""Share of the inspector's pictures that are patchworks or have blots."""
 ANSWERED = 0.5
 """Share of the problems in words that surely come after the last line: sums and products need more practice than a picture gives."""
 
@@ -177,6 +180,18 @@ def _unclear(damaged: Sequence[Point]) -> np.ndarray:
     for row, column in damaged:
         labels[row - 1, column - 1] = UNCLEAR
     return labels.ravel()
+
+
+def inspection(rng: random.Random, split: str = "train") -> Lesson:
+    """One sheet and one after it, without words: right, with a mistake, or spoilt; and where it is damaged."""
+    question = generate(split, rng)
+    at = rng.randrange(len(question.sheets) - 1)
+    before, right = question.sheets[at : at + 2]
+    chance = rng.random()
+    sheet = right if chance > 0.5 else corrupt(rng, before, right)
+    shown = render_pixels(sheet) if chance > SPOILT else _spoilt(rng, before, right)
+    places = geometry.damage(question, before, Image(SHOWN_PX, SHOWN_PX, shown.tobytes()))
+    return pair(np.stack([canvas(before), halved(shown)]), damage_at(places, SIDE))
 
 
 def _finished(rng: random.Random, question: Question) -> Lesson:

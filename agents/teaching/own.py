@@ -15,17 +15,19 @@ import numpy as np
 from einops import reduce
 from PIL import Image as PILImage
 
+from agents.tasks.geometry_words import DAMAGED
 from unimm.document import Image
 from unimm.errors import BadInput
 from unimm.train.data import IGNORED, Branch, Lesson
 
 Row = Mapping[str, Any]
 """One drawing, as a line of a file: "task", "ask" (how its verdict is asked for), "words" (the program's verdict), "ok", the
-pictures "before", "after" (the drawing) and "repaired" (None where it is right or not known), and "wrong": the (row, column) of
-every token that is not as in the repaired picture (None where that is not known)."""
+pictures "before", "after" (the drawing) and "repaired" (None where it is right or not known), "wrong": the (row, column) of
+every token that is not as in the repaired picture (None where that is not known), "places": all at which it is right to say that it is
+wrong."""
 TOKEN_PX = 16
 IN_PART = 0.5
-"""Share of the wrong drawings for the inspector that are put right in part."""
+"""Share of the drawings for the inspector that cannot be read, and are put right in part."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class Own:
         return judged(rng.choice(rng.choice(kinds))) if kinds and self._turn(rng) else None
 
     def inspection(self, rng: random.Random, task: str) -> Lesson | None:
-        """A drawing whose wrong tokens are known, without words; None as above. Half of the wrong ones are put right in part."""
-        kinds = [[row for row in rows.get(task, ()) if row["wrong"] is not None] for rows in (self.wrong, self.right)]
+        """A drawing of which it is known where it is damaged, without words; None as above."""
+        kinds = [[row for row in rows.get(task, ()) if "places" in row] for rows in (self.wrong, self.right)]
         kinds = [rows for rows in kinds if rows]
         return inspected(rng, rng.choice(rng.choice(kinds))) if kinds and self._turn(rng) else None
 
@@ -69,15 +71,32 @@ def judged(row: Row) -> Lesson:
 
 
 def inspected(rng: random.Random, row: Row) -> Lesson:
-    """Before and drawing, and which tokens of the drawing are wrong. Of a wrong one, some tokens may be as they should be: what is left
-    of its faults, and of the blemishes that are none, can then stand alone."""
-    lesson = judged(row)
-    shown, faults = lesson.pictures.copy(), lesson.faults.copy()
-    if row["repaired"] is not None and rng.random() < IN_PART:
-        side, share = shown.shape[1] // TOKEN_PX, rng.random()
-        mended = np.array([rng.random() < share for _ in range(side**2)])
-        at = mended.reshape(side, side, 1).repeat(TOKEN_PX, 0).repeat(TOKEN_PX, 1)
-        shown[1], faults[1] = np.where(at, pixels(row["repaired"]), shown[1]), np.where(mended, 0, faults[1])
+    """Before and drawing, and where the drawing is damaged: at no token where it is the step that is wrong.
+
+    IN_PART of those that cannot be read have some tokens as they should be: what is left of the faults, and of the blemishes that are none,
+    can then stand alone.
+    """
+    shown = np.stack([pixels(row["before"]), pixels(row["after"])])
+    damaged = damage_at(row["places"] if row["fault"] in DAMAGED else (), shown.shape[1] // TOKEN_PX)
+    if row["fault"] == "unreadable" and row["repaired"] is not None and rng.random() < IN_PART:
+        share = rng.random()
+        mended = np.array([[rng.random() < share for _ in row] for row in damaged])
+        at = mended.repeat(TOKEN_PX, 0).repeat(TOKEN_PX, 1)[..., None]
+        shown[1], damaged = np.where(at, pixels(row["repaired"]), shown[1]), np.where(mended, 0, damaged)
+    return pair(shown, damaged)
+
+
+def damage_at(places: Iterable[Sequence[int]], side: int) -> np.ndarray:
+    """1 for the tokens at whose lower right corner damage is said to be, [side, side]."""
+    damaged = np.zeros((side, side), np.int64)
+    for row, column in places:
+        damaged[row - 1, column - 1] = 1
+    return damaged
+
+
+def pair(shown: np.ndarray, damaged: np.ndarray) -> Lesson:
+    """A lesson for the inspector: a picture and one after it [2, H, W, 3], without words, and where the second is damaged [side, side]."""
+    faults = np.stack([np.full(damaged.size, IGNORED), damaged.ravel()])
     return Lesson(shown, (0,), (Branch("", "", shows=(1,)),), faults=faults)
 
 

@@ -128,33 +128,41 @@ def doubting(*squares: tuple[int, int, float]) -> tuple[float, ...]:
     return tuple(chances.get(divmod(square, 8), 0.01) for square in range(64))
 
 
+CHANGED = "wrong . figure changed at b3 ."
+
+
 @pytest.mark.parametrize(
-    ("end", "doubts", "verdict"),
+    ("seen", "end", "damage", "told", "verdict"),
     [
-        ("correct .", doubting((0, 4, 0.6)), "correct ."),
-        ("correct .", doubting((0, 4, 0.9)), "wrong . figure changed at e1 ."),
-        ("wrong . figure changed at b3 .", doubting((5, 4, 0.3), (0, 4, 0.2)), "wrong . figure changed at d6 ."),
-        ("wrong . figure changed at b3 .", doubting((5, 4, 0.1)), "wrong . figure changed at b3 ."),
-        ("wrong . line elsewhere at e4 .", doubting((0, 4, 0.9)), "wrong . line elsewhere at e4 ."),
-        ("wrong . and so on", doubting((0, 4, 0.9)), "wrong . and so on"),
+        ("", "correct .", doubting((0, 4, 0.5)), "", "correct ."),
+        ("", "correct .", doubting((0, 6, 0.9)), "", "wrong . point unreadable at g1 ."),
+        ("", "correct .", doubting((0, 4, 0.9)), "", "wrong . figure changed at e1 ."),  # a corner of the figure
+        (" , changed b3", CHANGED, doubting((5, 4, 0.9), (2, 1, 0.2)), " , changed b3", "wrong . point unreadable at e6 ."),
+        (" , changed b3", CHANGED, doubting((5, 4, 0.9), (2, 1, 0.8)), " , changed b3", CHANGED),
+        (" , changed b3", CHANGED, doubting((5, 4, 0.1)), "", "correct ."),
+        (" , unreadable c3", "wrong . point unreadable at c3 .", doubting((5, 4, 0.1)), "", "correct ."),
+        (" , connect c3 to c4", "wrong . extra line at c3 .", doubting((0, 4, 0.9)), " , connect c3 to c4", "wrong . extra line at c3 ."),
+        ("", "wrong . and so on", doubting((0, 4, 0.9)), "", "wrong . and so on"),
     ],
-)
-def test_squares_that_the_model_takes_for_wrong_count_beside_its_words(end: str, doubts: tuple[float, ...], verdict: str) -> None:
-    said = f"see : connect e1 to d6 . {REST}"
-    assert objection(said + end, doubts) == said + verdict
+)  # fmt: skip
+def test_damage_that_is_seen_counts_for_more_than_what_words_say_of_it(
+    seen: str, end: str, damage: tuple[float, ...], told: str, verdict: str
+) -> None:
+    assert objection(f"see : connect e1 to d6{seen} . {REST}{end}", damage) == f"see : connect e1 to d6{told} . {REST}{verdict}"
+    assert parse_verdict(f"see : connect e1 to d6{told} . {REST}{verdict}")[0] == (verdict == "correct .")
 
 
-def test_a_critic_tells_a_redraw_what_it_doubts_and_is_as_sure_as_it_doubts_it() -> None:
+def test_a_critic_tells_a_redraw_what_is_damaged_and_is_as_sure_as_it_sees_it() -> None:
     said = f"see : connect e1 to d6 . {REST}correct ."
-    stats = {"confidence": 0.99, "doubts": doubting((0, 4, 0.9))}
+    stats = {"confidence": 0.99, "doubts": doubting((4, 4, 0.8)), "damage": doubting((0, 6, 0.9))}
     model = ScriptedModel(lambda *call: [TextDelta(said), PartDone(Text(said), stats)])
     model.capabilities = replace(model.capabilities, taught=("geometry",))
     problem = GEOMETRY.problem("val", 3)
     picture = GEOMETRY.render(problem.question.start)
     critique = model_critic(model, GEOMETRY)(problem, picture, picture)
-    assert (critique.ok, critique.fault, critique.where, critique.confidence) == (False, "figure_changed", (1, 5), 0.9)
-    assert critique.words == said and critique.objection == said.replace("correct .", "wrong . figure changed at e1 .")
-    assert critique.doubts == stats["doubts"]
+    assert (critique.ok, critique.fault, critique.where, critique.confidence) == (False, "unreadable", (1, 7), 0.9)
+    assert critique.words == said and critique.objection == said.replace("correct .", "wrong . point unreadable at g1 .")
+    assert critique.doubts == stats["damage"]
 
 
 def test_a_model_that_was_not_taught_the_words_is_never_overruled() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from itertools import count, islice
+from itertools import count, islice, product
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from toy_star import toy_model
@@ -16,7 +17,7 @@ from agents.tasks import TASKS
 from agents.teaching import own, slips
 from unimm.star.config import CONFIGS
 from unimm.star.tokenizer import word_tokenizer
-from unimm.train.data import Teacher
+from unimm.train.data import IGNORED, Teacher
 
 
 def collected(file: Path, seed: int = 5) -> str:
@@ -33,6 +34,28 @@ def test_what_is_kept_can_be_taught_from_and_a_seed_gives_the_same_pictures(tmp_
     assert wrong and all(row["words"] and "wrong ." in row["words"] for row in wrong)
     teacher = Teacher(CONFIGS["tiny"], word_tokenizer(vocabulary.words()))
     assert len(teacher.batch([own.judged(row) for row in wrong[:2]]).ids) == 2
+
+
+def test_drawings_to_inspect_show_where_they_are_damaged(tmp_path: Path) -> None:
+    file, seen = tmp_path / "own.jsonl", set()
+    collected(file)
+    for row, seed in product((row for row in own.lines(file) if "after" in row), range(4)):
+        lesson, drawn, right = own.inspected(random.Random(seed), row), own.pixels(row["after"]), row["repaired"]
+        before, picture = lesson.pictures
+        mended = (picture != drawn).any(-1).reshape(8, 16, 8, 16).any((1, 3))
+        damaged = {(r + 1, c + 1) for r, c in np.argwhere(lesson.faults[1].reshape(8, 8))}
+        assert not lesson.branches[0].ask and (before == own.pixels(row["before"])).all() and (lesson.faults[0] == IGNORED).all()
+        if row["fault"] not in ("unreadable", "figure_changed"):
+            assert not mended.any() and not damaged
+        elif mended.any():
+            assert row["fault"] == "unreadable" and damaged <= set(map(tuple, row["places"]))
+            assert not any(mended[r - 1, c - 1] for r, c in damaged)
+            at = mended.repeat(16, 0).repeat(16, 1)
+            assert (picture[at] == own.pixels(right)[at]).all()
+        else:
+            assert damaged == set(map(tuple, row["places"]))
+        seen.add((row["ok"], bool(mended.any()), bool(damaged)))
+    assert {(False, False, True), (False, True, True)} <= seen
 
 
 def test_the_likeliest_codes_are_drawn_where_nothing_slips(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,8 +38,10 @@ def toy_weights() -> dict[str, torch.Tensor]:
             if parameter.ndim >= 2:
                 parameter.normal_(0, 0.4 if "places" in name else 1.2 * parameter[0].numel() ** -0.5)
         star.pixel_encoder.quantize.embedding.weight.normal_()
-        inspector = Inspector(toy_config().inspector, star.hidden)
-        inspector.say.weight.normal_(0, 0.2)
+        inspector = Inspector(toy_config().inspector)
+        for parameter in inspector.parameters():
+            if parameter.ndim >= 2:
+                parameter.normal_(0, 1.5 * parameter[0].numel() ** -0.5)
     return star.state_dict() | {f"inspector.{name}": value for name, value in inspector.state_dict().items()}
 
 

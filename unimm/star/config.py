@@ -58,7 +58,7 @@ class StarConfig:
     bf16_rope: bool = True
     """The release casts its rotary frequencies to bf16 (fact sheet: star, section 11.1)."""
     inspector: int = 0
-    """Channels of the part that holds a judged picture against the one before it, pixel by pixel; 0: there is none."""
+    """Channels of the part that looks for damage in a judged picture, pixel by pixel; 0: there is none."""
     decoder: SharpenerConfig | None = None
     """The decoder that sharpens what the VQ draws, where its weights lie beside the others'; the released sizes have one of their own."""
     memory_gb: Mapping[str, float] = field(default_factory=dict)

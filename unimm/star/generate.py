@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -148,16 +148,22 @@ class StarModel:
         stats = {"tokens": len(ids), "confidence": chances[0], "chances": chances[: len(ids)]}
         if begun.images and not latents and self.config.fault_head:
             stats["doubts"] = self._doubts(begun)
+            if self.config.inspector and len({self._columns(image) for image in begun.images[-2:]}) == 1 < len(begun.images):
+                stats["damage"] = self._damage(begun.images[-2:])
         yield PartDone(Text(said), {"seconds": time.perf_counter() - started, **stats})
         return prefix, draws
 
     def _doubts(self, prefix: Prefix) -> tuple[float, ...]:
-        """How likely each cell of the last picture is to be wrong, row by row; the one before it is what it is held against."""
+        """How likely each cell of the last picture is to be wrong, row by row."""
         places, _ = self._last_picture(prefix)
-        shown = [to_canvas(fitted(image, self.config), self.config) for image in prefix.images[-2:]]
-        pair = shown if len(shown) == 2 and shown[0].shape == shown[1].shape else (None, None)
         with torch.inference_mode():
-            return tuple(round(chance, 4) for chance in self.star.doubts(prefix.hidden[:, places], *pair)[0].tolist())
+            return tuple(round(chance, 4) for chance in self.star.doubts(prefix.hidden[0, places]).tolist())
+
+    def _damage(self, images: Sequence[Image]) -> tuple[float, ...]:
+        """How likely each cell of the second of two pictures is to be damaged, row by row."""
+        with torch.inference_mode():
+            shown = (to_canvas(fitted(image, self.config), self.config) for image in images)
+            return tuple(round(chance, 4) for chance in self.star.damage(*shown)[0].tolist())
 
     def _columns(self, image: Image) -> int:
         """How many tokens of a picture stand in a row."""

@@ -1,8 +1,7 @@
 """A second look at a picture that is judged: it is held against the picture before, pixel by pixel.
 
 The base sees a picture token by token. Whether a letter lacks a stroke or a side a few pixels hangs on differences smaller than that;
-the inspector finds them in the pixels themselves, and says of every token whether it is more or less likely to be wrong than the base takes
-it to be.
+the inspector finds them in the pixels themselves. What the new line should be is not its business, only whether all that is drawn is whole.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ GROUPS, HEADS = 8, 4
 class Inspector(nn.Module):
     """Convolutions over both pictures and their difference down to one feature a token, then one layer of attention between tokens.
 
-    It begins by changing nothing. ``channels`` is the width at half resolution; a token is 16 pixels wide.
+    ``channels`` is the width at half resolution; a token is 16 pixels wide.
     """
 
-    def __init__(self, channels: int, hidden: int) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         wide = 4 * channels
         self.look = nn.Sequential(
@@ -30,19 +29,13 @@ class Inspector(nn.Module):
             nn.Conv2d(2 * channels, 3 * channels, 3, 2, 1), Residual(3 * channels), nn.GELU(),
             nn.Conv2d(3 * channels, wide, 3, 2, 1), Residual(wide),
         )  # fmt: skip
-        self.known = nn.Linear(hidden, wide)
         self.compare = nn.TransformerEncoderLayer(wide, HEADS, 2 * wide, 0.0, "gelu", batch_first=True, norm_first=True)
         self.say = nn.Linear(wide, 2)
-        nn.init.zeros_(self.say.weight)
-        nn.init.zeros_(self.say.bias)
 
-    def forward(self, hidden: Tensor, before: Tensor, after: Tensor) -> Tensor:
-        """What is added to the logits (right, wrong) of the tokens of ``after``, [N, cells, 2].
-
-        ``hidden`` [N, cells, hidden] are the base's states at them; both pictures are [N, 3, H, W] in [-1, 1].
-        """
+    def forward(self, before: Tensor, after: Tensor) -> Tensor:
+        """Logits (whole, damaged) of the tokens of ``after``, [N, cells, 2]; both pictures are [N, 3, H, W] in [-1, 1]."""
         looks = rearrange(self.look(torch.cat([before, after, after - before], 1)), "n c h w -> n (h w) c")
-        return self.say(self.compare(looks + self.known(hidden)))
+        return self.say(self.compare(looks))
 
 
 class Residual(nn.Module):
@@ -53,6 +46,8 @@ class Residual(nn.Module):
         self.norm = nn.GroupNorm(GROUPS, channels)
         self.into = nn.Conv2d(channels, channels, 3, padding=1)
         self.back = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.back.weight)
+        nn.init.zeros_(self.back.bias)
 
     def forward(self, looks: Tensor) -> Tensor:
         return looks + self.back(F.gelu(self.into(self.norm(looks))))

@@ -82,7 +82,7 @@ class Star(nn.Module):
             self.source_places = Places(config.grid_rows, hidden)
             self.drawn_places = Places(config.grid_rows, hidden)
         if config.inspector:
-            self.inspector = Inspector(config.inspector, hidden)
+            self.inspector = Inspector(config.inspector)
 
     @property
     def hidden(self) -> int:
@@ -163,21 +163,13 @@ class Star(nn.Module):
         """Logits over the vocabulary from the base's states [..., hidden or 2 hidden]."""
         return self.base.lm_head(hidden[..., : self.hidden])
 
-    def fault_logits(self, hidden: Tensor, before: Tensor | None = None, after: Tensor | None = None) -> Tensor:
-        """Logits (right, wrong) of the cells of judged pictures [N, cells, 2], from the base's states there [N, cells, hidden or 2 hidden].
+    def doubts(self, hidden: Tensor) -> Tensor:
+        """How likely cells are to be wrong [...], from the base's states [..., hidden or 2 hidden] at a picture that it judges."""
+        return _chance(self.fault_head(hidden[..., : self.hidden]))
 
-        With ``before`` and ``after``, pixels [N, 3, H, W] in [-1, 1], the inspector looks too, where there is one.
-        """
-        states = hidden[..., : self.hidden]
-        logits = self.fault_head(states)
-        if before is not None and after is not None and self.config.inspector:
-            logits = logits + self.inspector(states, before, after)
-        return logits.float()
-
-    def doubts(self, hidden: Tensor, before: Tensor | None = None, after: Tensor | None = None) -> Tensor:
-        """How likely cells are to be wrong [N, cells]; arguments as in ``fault_logits``."""
-        right, wrong = self.fault_logits(hidden, before, after).unbind(-1)
-        return (wrong - right - math.log(FAULT_WEIGHT)).sigmoid()
+    def damage(self, before: Tensor, after: Tensor) -> Tensor:
+        """How likely cells of ``after`` are to be damaged [N, cells], as the inspector sees it; pictures are [N, 3, H, W] in [-1, 1]."""
+        return _chance(self.inspector(before, after))
 
     def lean(self, source: Tensor | None) -> Tensor | None:
         """What ``pixel_logits`` can be given for the source's VQ ids [...] instead of working it out anew; None where it is nothing."""
@@ -211,6 +203,14 @@ class Star(nn.Module):
 
 FAULT_WEIGHT = 4.0
 """How much more a wrong cell counts than a right one where the fault head is trained; its chances are without that."""
+
+
+def _chance(logits: Tensor) -> Tensor:
+    """The chance of the second of two classes [..., 2], which counted FAULT_WEIGHT times as much in training."""
+    first, second = logits.float().unbind(-1)
+    return (second - first - math.log(FAULT_WEIGHT)).sigmoid()
+
+
 BASE_PARTS = ("base.", "seen_places.", "fault_head.")
 """Prefixes of the parameters that understand; drawing stages leave them alone."""
 

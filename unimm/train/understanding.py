@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -73,8 +72,11 @@ class UnderstandingTrainer(nn.Module):
             pixels = pictures_to_pixels(rearrange(batch.pictures, "b k h w c -> (b k) h w c"))
             if self.training:
                 pixels = blemished(redrawn(self.star, pixels, batch.pictures.shape[1]))
-            tokens = rearrange(self.star.see(pixels), "(b k) l d -> b (k l) d", b=len(batch.ids))
-        out = read(self.star, batch, tokens)
+            seen = self.star.see(pixels)
+            tokens = rearrange(seen, "(b k) l d -> b (k l) d", b=len(batch.ids))
+        embeds = self.star.embed(batch.ids, batch.kind, batch.slot, batch.cell, batch.columns, tokens, None)
+        mask = branch_mask(batch.segment).to(torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32)
+        out = decode(self.star.base.model.language_model, embeds, batch.position, mask, output_hidden_states=True)
         early = F.rms_norm(out.hidden_states[-3], (self.star.hidden,))
         return tokens, out.last_hidden_state, early
 
@@ -92,13 +94,6 @@ class UnderstandingTrainer(nn.Module):
         judged = (batch.kind == SEEN) & (labels != IGNORED)
         weight = torch.tensor([1.0, FAULT_WEIGHT], device=hidden.device)
         return F.cross_entropy(self.star.fault_head(hidden[judged]).float(), labels[judged], weight=weight)
-
-
-def read(star: Star, batch: Batch, tokens: Tensor | None) -> Any:
-    """The base's pass over a batch whose pictures are the vision tokens [B, slots, hidden], with all its hidden states."""
-    embeds = star.embed(batch.ids, batch.kind, batch.slot, batch.cell, batch.columns, tokens, None)
-    mask = branch_mask(batch.segment).to(torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32)
-    return decode(star.base.model.language_model, embeds, batch.position, mask, output_hidden_states=True)
 
 
 def _words_in_reply(batch: Batch) -> Tensor:
