@@ -34,7 +34,7 @@ MODELS = {"card": ROOT / "assets" / "star-tiny"}
 CARDS = {card: (folder / "README.md").read_text(encoding="utf-8") for card, folder in MODELS.items()}
 DOCUMENTS = {"README.md": (ROOT / "README.md").read_text(encoding="utf-8"), **CARDS}
 README = DOCUMENTS["README.md"]
-STAGES = ("vq", "vq_decoder", "understanding", "drawing", "unified", "decoder")
+STAGES = ("vq", "vq_decoder", "understanding", "inspection", "drawing", "unified", "decoder")
 
 
 # --- what a file says, as tables
@@ -121,7 +121,7 @@ def weights(folder: Path) -> str:
     """Parameters and size of every part, from the heads of the weight files."""
     parts = {
         "base: understands, thinks, judges, answers": ("base.", "seen_places."), "VQ: pictures to tokens and back": ("pixel_encoder.",),
-        "decoder: sharpens what was drawn": ("lumina.",), "stack: draws": ("",),
+        "inspector: looks for damage": ("inspector.",), "decoder: sharpens what was drawn": ("lumina.",), "stack: draws": ("",),
     }  # fmt: skip
     counts, bytes_ = dict.fromkeys(parts, 0), dict.fromkeys(parts, 0)
     for path in sorted(folder.glob("*.safetensors*")):

@@ -15,7 +15,7 @@ from agents.tasks.figure import SIDE, Point, Sheet, point_name
 from agents.tasks.geometry_mistakes import corrupt
 from agents.tasks.geometry_pictures import SHOWN_PX, SQUARE_PX, canvas, halved, render_pixels
 from agents.tasks.geometry_questions import generate
-from agents.tasks.geometry_rules import Verdict, judge
+from agents.tasks.geometry_rules import Verdict, changed_points, judge
 from agents.tasks.geometry_steps import Question, Step, apply, next_step
 from agents.tasks.maze_words import cell_name
 from agents.teaching.blots import blotted
@@ -54,7 +54,7 @@ DRILLS = 0.35
 JUDGED, COMPARED, ELSEWHERE = 0.6, 0.6, 0.5
 """Share of the problems in words that hold what would be seen against what is due, the share of these in which both are given, so that the
 verdict alone has to follow from them, point by point, and the share in which a mark or a line surely is elsewhere."""
-SPOILT = 0.3
+SPOILT = 0.2
 """Share of the inspector's pictures that are patchworks or have blots."""
 ANSWERED = 0.5
 """Share of the problems in words that surely come after the last line: sums and products need more practice than a picture gives."""
@@ -188,10 +188,13 @@ def inspection(rng: random.Random, split: str = "train") -> Lesson:
     at = rng.randrange(len(question.sheets) - 1)
     before, right = question.sheets[at : at + 2]
     chance = rng.random()
-    sheet = right if chance > 0.5 else corrupt(rng, before, right)
-    shown = render_pixels(sheet) if chance > SPOILT else _spoilt(rng, before, right)
-    places = geometry.damage(question, before, Image(SHOWN_PX, SHOWN_PX, shown.tobytes()))
-    return pair(np.stack([canvas(before), halved(shown)]), damage_at(places, SIDE))
+    if chance < SPOILT:
+        shown = _spoilt(rng, before, right)
+        places = geometry.damage(question, before, Image(SHOWN_PX, SHOWN_PX, shown.tobytes()))
+        return pair(np.stack([canvas(before), halved(shown)]), damage_at(places, SIDE))
+    sheet = right if chance < 0.6 else corrupt(rng, before, right)
+    changed = changed_points(before.figure, sheet.figure) if sheet.figure != before.figure else ()
+    return pair(np.stack([canvas(before), canvas(sheet)]), damage_at(changed, SIDE))
 
 
 def _finished(rng: random.Random, question: Question) -> Lesson:

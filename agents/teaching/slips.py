@@ -1,8 +1,9 @@
 """What the stack would draw wrong: ``python -m agents.teaching.slips --model FOLDER --minutes 6 --out FILE.jsonl``.
 
 Right next pictures of geometry problems of the split train are drawn in one pass, every token sampled after the right ones before it, a
-dozen problems at once: many times faster than to let the model draw, and it slips in the same places. The program checks each
-picture; wrong ones and about as many right ones are kept, in files as ``agents.mistakes`` writes them.
+dozen problems at once: many times faster than to let the model draw, and it slips in the same places. Half of the pictures then go on
+from their slips, in one more pass: a line that has left its way leads elsewhere. The program checks each picture; wrong ones and about as
+many right ones are kept, in files as ``agents.mistakes`` writes them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from agents.run import WHICH, load_model
 from agents.tasks import TASKS
 from agents.tasks import geometry_words as words
 from agents.tasks.geometry_pictures import canvas
+from agents.teaching import own
 from unimm.document import Image
 from unimm.errors import BadInput, UnimmError
 from unimm.star.generate import StarModel
@@ -41,10 +43,15 @@ SAMPLED = (0.15, 0.4, 1.0)
 """Shares of a picture's tokens that are sampled, where the others are the likeliest: a drawing mostly slips in one place or two."""
 LIKELIEST = 200
 """Codes that are sampled from: the tails of so many codes weigh more than a drawing would have them."""
-AT_ONCE, EACH = 16, 4
-"""Moments a pass, and pictures that are drawn of each: one pass is worth several samples, for where it is sure they hardly differ."""
+AT_ONCE, EACH, FOLLOWED = 16, 4, 2
+"""Moments a pass, and pictures that are drawn of each: one pass is worth several samples, for where it is sure they hardly differ. So many
+of these pictures go on from their slips."""
 RIGHT = 1.2
 """Right pictures kept for every wrong one."""
+
+
+Moment = tuple[Any, Image, Image, Lesson]
+"""A problem, the pictures before and after a step of its construction, and the lesson that draws the step."""
 
 
 def slips(model: StarModel, seed: int) -> Iterator[Drawing]:
@@ -55,14 +62,15 @@ def slips(model: StarModel, seed: int) -> Iterator[Drawing]:
         moments = [_moment(rng) for _ in range(AT_ONCE)]
         with torch.inference_mode():
             logits = trainer.logits(teacher.batch([lesson for *_, lesson in moments]))[0]
-        for (problem, before, gold, lesson), row in zip(moments, logits, strict=True):
-            for _ in range(EACH):
-                drawn = _sampled(row, rng, generator)
-                yield Drawing(problem, before, gold, lesson.branches[0].reply, _shown(model, before, drawn, rng.randrange(2**31)))
+        drawn = torch.stack([torch.stack([_sampled(row, rng, generator) for _ in range(EACH)]) for row in logits])
+        for number in range(FOLLOWED):
+            drawn[:, number] = _followed(model, trainer, teacher, moments, drawn[:, number], logits.argmax(-1))
+        for (problem, before, gold, lesson), pictures in zip(moments, drawn, strict=True):
+            for codes in pictures:
+                yield Drawing(problem, before, gold, lesson.branches[0].reply, _shown(model, before, codes, rng.randrange(2**31)))
 
 
-def _moment(rng: random.Random) -> tuple[Any, Image, Image, Lesson]:
-    """A problem, the pictures before and after a step of its construction, and the lesson that draws the step."""
+def _moment(rng: random.Random) -> Moment:
     task = TASKS["geometry"]
     problem = task.problem("train", rng.randrange(10**9), rng.choice(task.groups))
     question = problem.question
@@ -78,6 +86,25 @@ def _sampled(logits: Tensor, rng: random.Random, generator: torch.Generator) -> 
     best, codes = logits.topk(min(LIKELIEST, logits.shape[-1]), -1)
     drawn = codes.gather(1, torch.multinomial((best / rng.choice(TEMPERATURES)).softmax(-1), 1, generator=generator))[:, 0]
     return torch.where(torch.rand(len(codes), generator=generator) < rng.choice(SAMPLED), drawn, codes[:, 0])
+
+
+@torch.inference_mode()
+def _followed(
+    model: StarModel, trainer: DrawingTrainer, teacher: Teacher, moments: Sequence[Moment], drawn: Tensor, likeliest: Tensor
+) -> Tensor:
+    """Codes [moments, cells] with the slips of ``drawn``, where it is not the ``likeliest``, and the likeliest after these elsewhere."""
+    lessons = []
+    for (_, before, _, lesson), codes in zip(moments, drawn, strict=True):
+        after = own.canvas(_plain(model, before, codes))
+        lessons.append(replace(lesson, pictures=np.stack([lesson.pictures[0], after])))
+    return torch.where(drawn != likeliest, drawn, trainer.logits(teacher.batch(lessons))[0].argmax(-1))
+
+
+def _plain(model: StarModel, before: Image, codes: Tensor) -> Image:
+    """The picture of codes as the VQ alone shows it."""
+    source = fitted(before, model.config)
+    source_ids = model.star.pixel_encoder.encode(to_canvas(source, model.config))[0]
+    return from_tokens(codes, model.star.pixel_encoder, model.config, model.config.grid, source, source_ids)
 
 
 @torch.inference_mode()
