@@ -34,7 +34,8 @@ def model_critic(model: UnifiedModel, task: Task, options: Options | None = None
 
     The confidence is the model's probability of the verdict itself ("correct" or "wrong"), of the reply's first word where
     it cannot be told, brought to what it is worth by the model's calibration for the task. Where "correct" is taken for "wrong", by what
-    the reply says that it sees, it is that of the least sure word, and by the cells that the model doubts, that of the one it doubts most.
+    the reply says that it sees, it is that of the least sure word. Of damage, where the task has such faults and the model looks for it in
+    the pixels, it is how likely the most doubted cell is damaged, and of "correct" at most how likely it is not.
     ``poll`` is called between the model's events and may raise to stop a judgement that is under way. A reply that is no verdict counts as
     "wrong"; in a model that was not taught how to reply, with confidence 0.
     """
@@ -53,18 +54,23 @@ def model_critic(model: UnifiedModel, task: Task, options: Options | None = None
         damage = tuple(stats.get("damage") or ()) if task.inspected else ()
         doubts = damage or tuple(stats.get("doubts") or ())
         told = task.objection(words, damage) if asks.taught else words
-        chance = verdict_chance(words, pieces, stats) if told == words else _chance_of(task, words, pieces, stats, doubts)
-        critiqued = _from_words("model", asks.parse_verdict(told), words, tempered(chance, heat))
+        critiqued = _from_words("model", asks.parse_verdict(told), words, 1.0)
+        if critiqued.confidence:
+            chance = _chance_of(task, critiqued, verdict_chance(words, pieces, stats), told != words, damage, stats.get("chances") or ())
+            critiqued = replace(critiqued, confidence=tempered(chance, heat))
         return replace(critiqued, told=told if told != words else "", doubts=doubts)
 
     return critic
 
 
-def _chance_of(task: Task, words: str, pieces: Sequence[str], stats: Mapping[str, Any], doubts: Sequence[float]) -> float:
-    """The probability of a verdict that is not the one that the words end with, or names another place."""
-    if not _SAID_RIGHT.search(words):
-        return verdict_chance(words, pieces, stats)
-    return max(doubts) if task.objection(words, ()) == words else min(stats.get("chances") or (), default=1.0)
+def _chance_of(task: Task, verdict: Critiqued, said: float, overruled: bool, damage: Sequence[float], chances: Sequence[float]) -> float:
+    """The probability of a verdict, where ``said`` is that of the one that the words end with."""
+    most = max(damage, default=0.0)
+    if damage and verdict.fault in task.inspected:
+        return most
+    if verdict.ok and damage:
+        return 1 - most if overruled else min(said, 1 - most)
+    return min(chances, default=1.0) if overruled and _SAID_RIGHT.search(verdict.words) else said
 
 
 def heat_of(model: UnifiedModel, task: Task) -> float:

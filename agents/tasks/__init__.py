@@ -67,8 +67,8 @@ class Task:
     objection: Callable[[str, Sequence[float]], str] = lambda words, damage: words
     """(what a model that was taught the task says of a picture, how likely it takes each cell to be damaged) -> the words with the verdict
     that both bear out, as a redraw is told it. They differ where that is not the verdict that the words end with."""
-    inspected: bool = False
-    """Whether damage is a fault of its own here, which a model that can looks for in the pixels."""
+    inspected: Collection[str] = ()
+    """Faults that are damage, which a model that can do so looks for in the pixels."""
     places: Callable[[Any, Image, Image], Collection[Cell]] = lambda problem, before, after: ()
     """(problem, before, a wrong picture) -> all places at which it is right to say that it is wrong, where there is more than one:
     either end of a line that is elsewhere, either of two things of which one is too many."""
@@ -175,7 +175,8 @@ TASKS: dict[str, Task] = {
         score=geometry.score,
         done=geometry.done,
         parse_verdict=geometry.parse_verdict,
-        objection=geometry.objection, inspected=True,
+        objection=geometry.objection,
+        inspected=geometry.DAMAGED,
         parse_answer=geometry.parse_answer,
         moment=geometry.moment,
         rules=geometry.RULES,

@@ -22,11 +22,11 @@ from agents.tasks.geometry_rules import FAULTS, Verdict, changed_point, changed_
 from agents.tasks.geometry_shown import picture_words
 from agents.tasks.geometry_steps import Question, apply, next_step
 from agents.tasks.geometry_verdicts import objection, parse_verdict
-from agents.tasks.geometry_words import done
+from agents.tasks.geometry_words import DAMAGED, done
 from unimm.document import Document, Image, Text
 
 __all__ = [
-    "FAULTS", "GROUPS", "RULES", "SPLITS", "Check", "Problem", "Score", "Solution", "asks", "check", "done", "figure_from",
+    "DAMAGED", "FAULTS", "GROUPS", "RULES", "SPLITS", "Check", "Problem", "Score", "Solution", "asks", "check", "done", "figure_from",
     "gold_document", "kinds", "layout", "moment", "objection", "paint", "parse_answer", "parse_verdict", "picture_words", "place_name",
     "places", "problem", "read", "render", "request", "score", "seen", "solve", "verdict_words",
 ]  # fmt: skip
@@ -132,7 +132,7 @@ def places(problem: Problem, before: Image, after: Image) -> frozenset[Point]:
     question = problem.question
     start = read(before, question.figure).sheet or question.start
     verdict, sheet, damaged = seen(question, start, after)
-    if verdict.ok or verdict.fault in said.DAMAGED or sheet is None:
+    if verdict.ok or verdict.fault in DAMAGED or sheet is None:
         return _damage(question, verdict, damaged, after)
     due = next_step(question, start)
     return wrong_points(start, apply(start, due) if due else start, sheet)

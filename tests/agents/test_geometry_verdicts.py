@@ -9,6 +9,7 @@ import pytest
 
 from agents import prompts
 from agents.critics import model_critic
+from agents.events import Critiqued
 from agents.scripted import ScriptedModel
 from agents.tasks import TASKS
 from agents.tasks import geometry_words as words
@@ -152,17 +153,37 @@ def test_damage_that_is_seen_counts_for_more_than_what_words_say_of_it(
     assert parse_verdict(f"see : connect e1 to d6{told} . {REST}{verdict}")[0] == (verdict == "correct .")
 
 
-def test_a_critic_tells_a_redraw_what_is_damaged_and_is_as_sure_as_it_sees_it() -> None:
-    said = f"see : connect e1 to d6 . {REST}correct ."
-    stats = {"confidence": 0.99, "doubts": doubting((4, 4, 0.8)), "damage": doubting((0, 6, 0.9))}
+def critiqued(said: str, damage: tuple[float, ...]) -> Critiqued:
+    """What the critic makes of a reply whose verdict is 97 % sure."""
+    stats = {"confidence": 0.97, "doubts": doubting((4, 4, 0.8)), "damage": damage}
     model = ScriptedModel(lambda *call: [TextDelta(said), PartDone(Text(said), stats)])
     model.capabilities = replace(model.capabilities, taught=("geometry",))
     problem = GEOMETRY.problem("val", 3)
     picture = GEOMETRY.render(problem.question.start)
-    critique = model_critic(model, GEOMETRY)(problem, picture, picture)
+    return model_critic(model, GEOMETRY)(problem, picture, picture)
+
+
+@pytest.mark.parametrize(
+    ("seen", "end", "most", "ok", "confidence"),
+    [
+        ("", "correct .", 0.2, True, 0.8),
+        ("", "correct .", 0.01, True, 0.97),
+        (" , changed b3", CHANGED, 0.1, True, 0.9),
+        (" , changed b3", CHANGED, 0.9, False, 0.9),
+        (" , connect c3 to c4", "wrong . extra line at c3 .", 0.1, False, 0.97),
+    ],
+)
+def test_a_verdict_is_as_sure_as_what_it_hangs_on(seen: str, end: str, most: float, ok: bool, confidence: float) -> None:
+    critique = critiqued(f"see : connect e1 to d6{seen} . {REST}{end}", doubting((0, 6, most)))
+    assert critique.ok is ok and critique.confidence == pytest.approx(confidence)
+
+
+def test_a_critic_tells_a_redraw_what_is_damaged_and_is_as_sure_as_it_sees_it() -> None:
+    said = f"see : connect e1 to d6 . {REST}correct ."
+    critique = critiqued(said, doubting((0, 6, 0.9)))
     assert (critique.ok, critique.fault, critique.where, critique.confidence) == (False, "unreadable", (1, 7), 0.9)
     assert critique.words == said and critique.objection == said.replace("correct .", "wrong . point unreadable at g1 .")
-    assert critique.doubts == stats["damage"]
+    assert critique.doubts == doubting((0, 6, 0.9))
 
 
 def test_a_model_that_was_not_taught_the_words_is_never_overruled() -> None:
