@@ -16,11 +16,8 @@ from agents.tasks.geometry_steps import Step
 from agents.tasks.geometry_words import DAMAGE, DAMAGED, parse_reading, parse_step, verdict_words
 from agents.tasks.maze_words import cell_at
 
-NOTICED, WHOLE = 0.3, 0.6
-"""Chances of the most doubted square to be damaged below which a picture is not, where the reply says that it is, and where it says that it
-is not."""
-HARDLY = 0.4
-"""A place that is named is hardly doubted below this share of what the most doubted square is."""
+LIKELY = 0.2
+"""Chance of the most likely damaged square from which a picture is taken for damaged. Fitted on drawings of the split val."""
 _KINDS = {words: kind for kind, words in FAULTS.items()}
 _CORRECT = re.compile(r"\bcorrect \.", re.IGNORECASE)
 _ENDS = re.compile(r"\b(?:correct|wrong) \..*", re.IGNORECASE | re.DOTALL)
@@ -39,15 +36,15 @@ def objection(text: str, damage: Sequence[float] = ()) -> str:
     """A reply as a redraw is told it: with the verdict that its words bear out, and with what is seen of damage.
 
     ``damage`` has the chances of SIDE x SIDE squares to be damaged, or of the points at their lower right corners to be changed. It knows
-    better than the words whether a picture is whole, and where it is not better than words that name a place which it hardly doubts.
+    better than the words whether a picture is damaged, and where. Of a wrong step only the words know.
     """
     verdict = Verdict(*parse_verdict(text))
-    most = max(damage, default=0.0)
-    if damage and verdict.fault in DAMAGED and most < NOTICED:
-        text = _without_damage(text)
-        verdict = _stepped(text, verdict)
-    elif damage and (verdict.fault in DAMAGED or (verdict.ok and most > WHOLE)):
-        verdict = _damaged(damage, text, verdict)
+    if damage and (verdict.ok or verdict.fault in DAMAGED):
+        if max(damage) > LIKELY:
+            verdict = _damaged(damage, text)
+        elif not verdict.ok:
+            text = _without_damage(text)
+            verdict = _stepped(text, verdict)
     return _ENDS.sub(verdict_words(verdict), text) if verdict != _concluded(text) else text
 
 
@@ -82,12 +79,9 @@ def _placed(text: str, verdict: Verdict) -> Verdict:
     return replace(verdict, where=nearest(known, where) or where)
 
 
-def _damaged(damage: Sequence[float], text: str, said: Verdict) -> Verdict:
-    """The verdict on a damaged picture, with the place at which that is surest."""
-    most = max(damage)
-    if said.where is not None and damage[SIDE * (said.where[0] - 1) + said.where[1] - 1] > HARDLY * most:
-        return said
-    row, column = divmod(damage.index(most), SIDE)
+def _damaged(damage: Sequence[float], text: str) -> Verdict:
+    """The verdict on a damaged picture: at the square that is most likely so, or the point of the figure at its lower right corner."""
+    row, column = divmod(damage.index(max(damage)), SIDE)
     where = (row + 1, column + 1)
     return Verdict(False, "figure_changed" if where in parse_reading(text).values() else "unreadable", where)
 

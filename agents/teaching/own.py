@@ -80,7 +80,7 @@ def inspected(rng: random.Random, row: Row) -> Lesson:
     damaged = damage_at(row["places"] if row["fault"] in DAMAGED else (), shown.shape[1] // TOKEN_PX)
     if row["fault"] == "unreadable" and row["repaired"] is not None and rng.random() < IN_PART:
         share = rng.random()
-        mended = np.array([[rng.random() < share for _ in row] for row in damaged])
+        mended = np.array([[rng.random() < share for _ in line] for line in damaged])
         at = mended.repeat(TOKEN_PX, 0).repeat(TOKEN_PX, 1)[..., None]
         shown[1], damaged = np.where(at, pixels(row["repaired"]), shown[1]), np.where(mended, 0, damaged)
     return pair(shown, damaged)

@@ -18,6 +18,7 @@ from agents import lessons, vocabulary
 from agents.tasks import maze, scene
 from agents.tasks.compose_words import planned
 from agents.tasks.figure import point_name
+from agents.tasks.geometry_reader import read
 from agents.tasks.maze_words import cell_name
 from agents.teach import as_it_ships, export, name_places
 from agents.teaching import compose as compose_lessons
@@ -174,8 +175,8 @@ def test_a_cell_goes_by_the_words_for_its_place() -> None:
     state = batch.states.clone()
     state[0][state[0] > 0] += lessons.TASKS[easy.branches[0].ask.split()[0]][1]
     batch = dataclasses.replace(batch, states=state)
+    torch.manual_seed(0)
     trainer = DrawingTrainer(toy_star(), named=lessons.named(TEACHER))
-    torch.manual_seed(0)  # after the weights, whose number must not decide what is drawn by chance in training
     _, first = trainer.eval()(batch)
     fit(trainer.train(), batch, 150)
     _, last = trainer.eval()(batch)
@@ -344,6 +345,20 @@ def test_the_inspector_learns_to_find_damage() -> None:
     trainer = InspectionTrainer(toy_star())
     losses, found = fit(trainer, batch, 80), trainer.found(batch)
     assert losses[-1] < 0.3 * losses[0] and found == {"passed": 1.0, "refused": 1.0, "placed": 1.0}
+
+
+def test_the_inspector_is_told_of_damage_where_the_program_finds_some() -> None:
+    """Lessons from sheets are labelled by their figures; the pixels say the same of whether these are whole."""
+    rng, kinds = random.Random(6), set[bool]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(geometry_lessons, "SPOILT", 0.0)
+        sheets = [geometry_lessons.inspection(rng) for _ in range(40)]
+    for lesson in sheets:
+        before, after = map(shown, lesson.pictures)
+        damaged = bool(read(after, read(before).sheet.figure).unclear)
+        assert damaged == bool(lesson.faults[1].any())
+        kinds.add(damaged)
+    assert kinds == {True, False}
 
 
 def test_the_inspector_is_trained_by_no_other_stage(tmp_path: Path) -> None:
