@@ -427,7 +427,7 @@ def test_a_verdict_is_shown_as_the_model_said_it(visit: Callable[..., Any], monk
 def test_a_verdict_that_is_taken_at_its_reading_says_so(visit: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = json.loads(next(path for path in desk.recorded().values() if Trace.load(path).task == "geometry").read_text())
     refused = [verdict for step in data["steps"] for verdict in step["critiques"] if verdict["by"] == "model" and not verdict["ok"]]
-    reasons = ["Its reading counts" if number % 2 else "Where its eye sees it counts" for number in range(len(refused))]
+    reasons = ["Its reading counts" if number % 2 else "What its eye sees counts" for number in range(len(refused))]
     for verdict, reason in zip(refused, reasons, strict=True):
         verdict["told"] = verdict["words"]
         verdict["words"] = re.sub(r"wrong \. .*", "correct .", verdict["words"])
