@@ -316,9 +316,8 @@ def main(arguments: list[str] | None = None) -> None:
         minutes = row["minutes"] if options.minutes is None else options.minutes
         drawn = own_drawings.read((options.out / name for name in row.get("own", ())), row.get("own_share", 0.0))
         course = Course(star, teacher, minutes, row["rate"], row["batch"], row.get("shares", {}), drawn, row.get("parts", 1))
-        if stage in ("inspection", "drawing", "unified"):
-            as_it_ships(star)
         if stage in ("drawing", "unified"):
+            as_it_ships(star)
             learn_looks(star, recipe["stages"].get("vq", row)["shares"])
         if stage == "drawing" and not options.resume:
             name_places(star, teacher)

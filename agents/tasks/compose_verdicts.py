@@ -24,10 +24,10 @@ _ELSEWHERE = ("unreadable", "stayed", "changed")
 """Faults that the things seen and the things wanted say nothing about."""
 
 
-def objection(text: str, doubts: Sequence[float] = ()) -> str:
+def objection(text: str, damage: Sequence[float] = ()) -> str:
     """A reply as a redraw is told it: with the verdict that follows from what it sees and wants, and what that puts right.
 
-    ``doubts`` about single squares say nothing here: the picture stands before what is wanted of it.
+    ``damage`` in single squares says nothing here: the picture stands before what is wanted of it.
     """
     ok, fault, where = parse_verdict(text)
     told = _told(text)

@@ -95,23 +95,22 @@ def _followed(
     """Codes [moments, cells] with the slips of ``drawn``, where it is not the ``likeliest``, and the likeliest after these elsewhere."""
     lessons = []
     for (_, before, _, lesson), codes in zip(moments, drawn, strict=True):
-        after = own.canvas(_plain(model, before, codes))
-        lessons.append(replace(lesson, pictures=np.stack([lesson.pictures[0], after])))
+        after = from_tokens(codes, model.star.pixel_encoder, model.config, model.config.grid, *_source(model, before))
+        lessons.append(replace(lesson, pictures=np.stack([lesson.pictures[0], own.canvas(after)])))
     return torch.where(drawn != likeliest, drawn, trainer.logits(teacher.batch(lessons))[0].argmax(-1))
 
 
-def _plain(model: StarModel, before: Image, codes: Tensor) -> Image:
-    """The picture of codes as the VQ alone shows it."""
+def _source(model: StarModel, before: Image) -> tuple[Image, Tensor]:
+    """The picture that is drawn on, as the model takes it, and its codes."""
     source = fitted(before, model.config)
-    source_ids = model.star.pixel_encoder.encode(to_canvas(source, model.config))[0]
-    return from_tokens(codes, model.star.pixel_encoder, model.config, model.config.grid, source, source_ids)
+    return source, model.star.pixel_encoder.encode(to_canvas(source, model.config))[0]
 
 
 @torch.inference_mode()
 def _shown(model: StarModel, before: Image, codes: Tensor, seed: int) -> Image:
     """The picture of codes that were drawn as a change of ``before``, as the model shows it."""
-    vq, config, source = model.star.pixel_encoder, model.config, fitted(before, model.config)
-    source_ids = vq.encode(to_canvas(source, config))[0]
+    vq, config = model.star.pixel_encoder, model.config
+    source, source_ids = _source(model, before)
     if model.sharpener is None or torch.equal(codes, source_ids):
         return from_tokens(codes, vq, config, config.grid, source, source_ids)
     *_, image = sharpened(model.sharpener, vq, config, codes, config.grid, source, source_ids, REFINING, seed)

@@ -361,7 +361,7 @@ def test_the_inspector_is_told_of_damage_where_the_program_finds_some() -> None:
     assert kinds == {True, False}
 
 
-def test_the_inspector_is_trained_by_no_other_stage(tmp_path: Path) -> None:
+def test_the_inspector_is_trained_by_no_other_stage() -> None:
     names = [f"star.{name}" for name in toy_star().state_dict() if name.startswith("inspector.")]
     assert names and all(trains_inspection(name) and not trains_drawing(name) for name in names)
     assert not any(is_base(name.removeprefix("star.")) for name in names)
