@@ -34,8 +34,8 @@ def model_critic(model: UnifiedModel, task: Task, options: Options | None = None
 
     The confidence is the model's probability of the verdict itself ("correct" or "wrong"), of the reply's first word where
     it cannot be told, brought to what it is worth by the model's calibration for the task. Where "correct" is taken for "wrong", by what
-    the reply says that it sees, it is that of the least sure word. Of damage, where the task has such faults and the model looks for it in
-    the pixels, it is how likely the most doubted cell is damaged, and of "correct" at most how likely it is not.
+    the reply says that it sees, it is that of the least sure word. Of what the model sees in the pixels, where it looks there, it is how
+    likely the most doubted cell is not whole, and of "correct" at most how likely it is.
     ``poll`` is called between the model's events and may raise to stop a judgement that is under way. A reply that is no verdict counts as
     "wrong"; in a model that was not taught how to reply, with confidence 0.
     """
@@ -51,12 +51,13 @@ def model_critic(model: UnifiedModel, task: Task, options: Options | None = None
                     pieces.append(event.text)
                 if isinstance(event, PartDone) and isinstance(event.part, Text):
                     words, stats = words + event.part.text, dict(event.stats)
-        damage = tuple(stats.get("damage") or ()) if task.inspected else ()
+        damage = tuple(stats.get("damage") or ()) if task.inspects else ()
         doubts = damage or tuple(stats.get("doubts") or ())
-        told = task.objection(words, damage) if asks.taught else words
+        seen, kinds = (_on_grid(task, problem, row) for row in (damage, stats.get("damage_kinds") or ()))
+        told = task.objection(words, seen, kinds) if asks.taught else words
         critiqued = _from_words("model", asks.parse_verdict(told), words, 1.0)
         if critiqued.confidence:
-            chance = _chance_of(task, critiqued, verdict_chance(words, pieces, stats), told != words, damage, stats.get("chances") or ())
+            chance = _chance_of(task, critiqued, verdict_chance(words, pieces, stats), told != words, seen, stats.get("chances") or ())
             critiqued = replace(critiqued, confidence=tempered(chance, heat))
         return replace(critiqued, told=told if told != words else "", doubts=doubts)
 
@@ -66,11 +67,19 @@ def model_critic(model: UnifiedModel, task: Task, options: Options | None = None
 def _chance_of(task: Task, verdict: Critiqued, said: float, overruled: bool, damage: Sequence[float], chances: Sequence[float]) -> float:
     """The probability of a verdict, where ``said`` is that of the one that the words end with."""
     most = max(damage, default=0.0)
-    if damage and verdict.fault in task.inspected:
+    if damage and (verdict.fault in task.inspected or (overruled and not (verdict.ok or task.inspected))):
         return most
     if verdict.ok and damage:
         return 1 - most if overruled else min(said, 1 - most)
     return min(chances, default=1.0) if overruled and _SAID_RIGHT.search(verdict.words) else said
+
+
+def _on_grid(task: Task, problem: Any, cells: Sequence[Any]) -> tuple[Any, ...]:
+    """Of what is known of every cell of a picture, that of the cells of the task's grid."""
+    first, count, whole = task.grid(problem)
+    if len(cells) != whole**2:
+        return ()
+    return tuple(cells[r * whole + c] for r in range(first, first + count) for c in range(first, first + count))
 
 
 def heat_of(model: UnifiedModel, task: Task) -> float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 from agents.drafts import draw_draft, picture_of
 from agents.events import Answered, Critiqued, Event, Finished, Kept, Reason, StepDone
 from agents.state import Draft, Halt, Run, Start, Verdicts, measured
 from unimm.document import Document, Image, Text
-from unimm.events import PartDone
+from unimm.events import PartDone, TextDelta
 
 __all__ = ["Draft", "Halt", "Run", "Start", "answer", "draw_frame", "judged", "measured"]
 
@@ -146,20 +146,32 @@ def answer(run: Run, frame: int, early: Finished | None = None) -> Generator[Eve
 
     ``early`` is why the drawing ended where the model did not say that it was done.
     """
-    words, said = "", run.asks.answer(run.problem, run.picture, run.moves)
-    if said is not None:
-        began, started, stats = run.clock(), run.step("answer", frame, before=run.picture), {}
+    words, asked = "", run.asks.answers(run.problem, run.picture, run.moves)
+    if asked:
+        began, started = run.clock(), run.step("answer", frame, before=run.picture)
         yield started
-        for event in run.ask(said, "text", run.options(frame, 0)):
-            if isinstance(event, PartDone) and isinstance(event.part, Text):
-                words, stats = event.part.text, measured(event)
-            yield event
+        words, stats = yield from _said(run, frame, asked)
         yield StepDone(started.index, run.clock() - began, Text(words), (), stats)
-    found = tuple(run.asks.parse_answer(words)) if said is not None else ()
+    found = tuple(run.asks.parse_answer(words)) if asked else ()
     yield Answered(words, found, run.task.score(run.problem, run.frames, found).to_dict())
     if run.doubt:
         return Finished(run.doubt[1], _doubt_words(*run.doubt))
     return early or Finished("satisfied", "The model says that nothing is left to draw.")
+
+
+def _said(run: Run, frame: int, asked: Sequence[Document]) -> Generator[Event, None, tuple[str, dict[str, float]]]:
+    """The replies to all that is asked, as one text, and what was measured of the longest part of it."""
+    words, stats = "", dict[str, float]()
+    for number, document in enumerate(asked):
+        if number:
+            yield TextDelta(" ")
+        for event in run.ask(document, "text", run.options(frame, 0)):
+            if isinstance(event, PartDone) and isinstance(event.part, Text):
+                words = " ".join(filter(None, (words, event.part.text.strip())))
+                stats = max(stats, measured(event), key=lambda found: found.get("tokens", 0))
+                event = replace(event, part=Text(words))
+            yield event
+    return words, stats
 
 
 def _doubt_words(frame: int, reason: Reason) -> str:

@@ -69,15 +69,15 @@ class Plain:
         words = f"{self._task(problem)} {self._anew(before)} An earlier try had this fault: {said} Do not repeat it."
         return Document().user(before, wrong, Text(words))
 
-    def answer(self, problem: Any, picture: Image, moves: Sequence[str] = ()) -> Document | None:
+    def answers(self, problem: Any, picture: Image, moves: Sequence[str] = ()) -> tuple[Document, ...]:
         """Say the answer after all pictures are drawn, from the moves that they show or from the last picture."""
         if self.task.walked_words is not None:
             listed = ", ".join(moves) if moves else "none"
-            return Document().user(Text(f"These moves were made, in this order: {listed}. Reply with all of them in order on one line."))
+            return (Document().user(Text(f"These moves were made, in this order: {listed}. Reply with all of them in order on one line.")),)
         if "answer" not in self.task.asks(problem):
-            return None
+            return ()
         words = f"{self._task(problem)} All that helps is drawn in now. Reply with the answer on one line, as `answer : ANSWER .`."
-        return Document().user(picture, Text(words))
+        return (Document().user(picture, Text(words)),)
 
     def direct(self, problem: Any, picture: Image) -> Document:
         """Say the answer at one glance, without drawing; where the answer is a picture, draw it at once."""

@@ -32,15 +32,17 @@ def revise(task: Task, problem: Any, before: Image, wrong: Image, verdict: str) 
     return judge(task, problem, before, wrong).assistant(Text(verdict))
 
 
-def answer(task: Task, problem: Any, picture: Image, moves: Sequence[str] = ()) -> Document | None:
+def answers(task: Task, problem: Any, picture: Image, moves: Sequence[str] = ()) -> tuple[Document, ...]:
     """Say the answer after all pictures are drawn: from the moves that the thoughts decided on, or from the last picture.
 
-    None where the task asks for no answer in words.
+    Moves are asked for in legs, as many at once as the task's ``leg`` says; the replies together are the answer. Nothing is asked where the
+    task wants no answer in words.
     """
     if task.walked_words is not None:
-        return Document().user(Text(task.walked_words(moves)))
+        legs = [moves[at : at + task.leg] for at in range(0, len(moves), task.leg)] or [moves]
+        return tuple(Document().user(Text(task.walked_words(leg))) for leg in legs)
     words = task.asks(problem).get("answer")
-    return None if words is None else Document().user(picture, Text(words))
+    return () if words is None else (Document().user(picture, Text(words)),)
 
 
 def direct(task: Task, problem: Any, picture: Image) -> Document:
@@ -70,8 +72,8 @@ class Taught:
     def revise(self, problem: Any, before: Image, wrong: Image, verdict: str) -> Document:
         return revise(self.task, problem, before, wrong, verdict)
 
-    def answer(self, problem: Any, picture: Image, moves: Sequence[str] = ()) -> Document | None:
-        return answer(self.task, problem, picture, moves)
+    def answers(self, problem: Any, picture: Image, moves: Sequence[str] = ()) -> tuple[Document, ...]:
+        return answers(self.task, problem, picture, moves)
 
     def direct(self, problem: Any, picture: Image) -> Document:
         return direct(self.task, problem, picture)

@@ -208,9 +208,8 @@ def solve(model: UnifiedModel, problem: maze.Problem, fit: foreign.Fit, settings
     assert trace is not None
     if trace.score is None:
         asks = prompts.wording(task, model.capabilities)
-        asked = asks.answer(problem, trace.start, moves_drawn(trace, asks))
-        assert asked is not None  # mazes have an answer
-        words = write(model, asked, options_type(model)())
+        asked = asks.answers(problem, trace.start, moves_drawn(trace, asks))
+        words = " ".join(write(model, leg, options_type(model)()) for leg in asked)
         trace = trace.add(Answered(words, asks.parse_answer(words)))
     return trace
 

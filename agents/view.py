@@ -98,7 +98,7 @@ def _overruled(task: Task, verdict: Critiqued) -> str:
     """Why what the model concludes is not the verdict that counts: its own "reading", its "doubts", or "" where it counts."""
     if not verdict.told:
         return ""
-    return "doubts" if task.objection(verdict.words, ()) == verdict.words else "reading"
+    return "doubts" if task.objection(verdict.words, (), ()) == verdict.words else "reading"
 
 
 def _pictures(images: list[Image], problem: Any, sent: set[str], fit: Fit | None) -> dict[str, Any]:

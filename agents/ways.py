@@ -39,7 +39,7 @@ class Glance:
 
 
 def _glance(run: Run) -> Generator[Event, None, Finished]:
-    drawn = run.asks.answer(run.problem, run.picture) is None  # then the answer is a picture
+    drawn = not run.asks.answers(run.problem, run.picture)  # then the answer is a picture
     began, started = run.clock(), run.step("draw" if drawn else "answer", 1, before=run.picture)
     yield started
     words, stats, images = "", {}, []

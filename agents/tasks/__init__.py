@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agents.tasks import compose, geometry, maze, maze_exam
+from agents.tasks import compose, geometry, maze, maze_exam, maze_verdicts
 from agents.tasks.maze_words import cell_name
 from unimm.document import Document, Image
 
@@ -64,11 +64,14 @@ class Task:
     """What the critic is examined on: a moment of the problem's solution with right and wrong next pictures."""
     rules: str
     """What a right next picture is, in words for a model that was not trained on the task."""
-    objection: Callable[[str, Sequence[float]], str] = lambda words, damage: words
-    """(what a model that was taught the task says of a picture, how likely it takes each cell to be damaged) -> the words with the verdict
-    that both bear out, as a redraw is told it. They differ where that is not the verdict that the words end with."""
+    objection: Callable[[str, Sequence[float], Sequence[str]], str] = lambda words, damage, kinds: words
+    """(what a model that was taught the task says of a picture, how likely it takes each cell of the task's grid not to be whole, and what
+    each then is) -> the words with the verdict that all bear out, as a redraw is told it. They differ where that is not the verdict that
+    the words end with."""
+    inspects: bool = False
+    """Whether a model that can do so looks at the pixels of a judged picture too. What it sees there can always overrule a "correct"."""
     inspected: Collection[str] = ()
-    """Faults that are damage, which a model that can do so looks for in the pixels."""
+    """Faults of which only the pixels tell, whatever the words say."""
     places: Callable[[Any, Image, Image], Collection[Cell]] = lambda problem, before, after: ()
     """(problem, before, a wrong picture) -> all places at which it is right to say that it is wrong, where there is more than one:
     either end of a line that is elsewhere, either of two things of which one is too many."""
@@ -91,6 +94,8 @@ class Task:
     """The move that leads from one picture to the next, read from the pixels; None where there is none."""
     walked_words: Callable[[Sequence[str]], str] | None = None
     """Where the answer is asked for from the moves alone: the words that tell them. Else it is asked for with the last picture."""
+    leg: int = 24
+    """So many moves are asked for at once, where an answer is."""
     move_form: str = ""
     """How a thought is to say what it decides on, in words for a model that was not trained on the task."""
     picture_words: Callable[[Image], str] = lambda image: ""
@@ -145,6 +150,8 @@ TASKS: dict[str, Task] = {
         parse_move=maze.parse_move,
         parse_answer=lambda text: tuple(maze.parse_moves(text)),
         parse_verdict=maze.parse_verdict,
+        objection=maze_verdicts.objection,
+        inspects=True,
         verdict_words=_verdict_words,
         walked_words=maze.walked_words,
         move_between=_move_between,
@@ -176,6 +183,7 @@ TASKS: dict[str, Task] = {
         done=geometry.done,
         parse_verdict=geometry.parse_verdict,
         objection=geometry.objection,
+        inspects=True,
         inspected=geometry.DAMAGED,
         parse_answer=geometry.parse_answer,
         moment=geometry.moment,
@@ -204,6 +212,8 @@ TASKS: dict[str, Task] = {
         done=compose.done,
         parse_verdict=compose.parse_verdict,
         objection=compose.objection,
+        inspects=True,
+        inspected=("unreadable",),
         moment=compose.moment,
         rules=compose.RULES,
         request=compose.request,

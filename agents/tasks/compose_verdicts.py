@@ -6,6 +6,7 @@ they count and not the conclusion: to count six things among others is harder th
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -13,8 +14,11 @@ from agents.tasks.compose_looks import ORDINALS, UNCLEAR
 from agents.tasks.compose_rules import FIRST, RELATIONS, Group, Kind, Relation, Request, Verdict, judge, repaired
 from agents.tasks.compose_words import PLAN, parse_things, parse_verdict, plan_words, verdict_words
 from agents.tasks.maze_words import cell_name
-from agents.tasks.scene import Scene
+from agents.tasks.scene import SIDE, Scene, Slot
 
+LIKELY = 0.15
+"""Chance of the most doubted token from which a sheet is taken for broken. Fitted on drawings of the split val."""
+_ITEMS = re.compile(r"\bsee : ([^.]*) \.")
 _SEEN = re.compile(r"\bsee : (?P<seen>[^.]*) \. want : (?P<wanted>[^.]*) \.")
 _ENDS = re.compile(r"\b(?:correct|wrong) \..*", re.IGNORECASE | re.DOTALL)
 _GROUP = re.compile(rf"(?:{'|'.join(ORDINALS)}) (?P<count>\d) (?P<kind>\w+ \w+ \w+)")
@@ -24,11 +28,35 @@ _ELSEWHERE = ("unreadable", "stayed", "changed")
 """Faults that the things seen and the things wanted say nothing about."""
 
 
-def objection(text: str, damage: Sequence[float] = ()) -> str:
+def objection(text: str, damage: Sequence[float] = (), kinds: Sequence[str] = ()) -> str:
     """A reply as a redraw is told it: with the verdict that follows from what it sees and wants, and what that puts right.
 
-    ``damage`` in single squares says nothing here: the picture stands before what is wanted of it.
+    ``damage`` has the chances of the sheet's tokens not to be whole, four of them a slot. What is broken has no name, whatever the words
+    call it; so that comes before all else. ``kinds`` say nothing here.
     """
+    if damage and max(damage) > LIKELY:
+        return _broken(text, _slot_of(damage.index(max(damage)), math.isqrt(len(damage))))
+    return _reread(text)
+
+
+def _slot_of(token: int, side: int) -> Slot:
+    row, column = divmod(token, side)
+    return row * SIDE // side, column * SIDE // side
+
+
+def _broken(text: str, slot: Slot) -> str:
+    """The reply with the verdict that what is in a slot cannot be read, and a plan for it: its own, or to draw there again what it saw."""
+    if not _ENDS.search(text):
+        return text
+    verdict, said = verdict_words(Verdict(False, "unreadable", slot)), PLAN.search(text)
+    seen = _ITEMS.search(" ".join(text.lower().split()))
+    things = parse_things(" , ".join(item for item in seen[1].split(" , ") if item.split()[-1] == cell_name(slot))) if seen else None
+    thing = things.at(slot) if things else None
+    plan = said[0] if said and cell_name(slot) in said[0] else plan_words(Scene(), Scene((thing,))) if thing else said[0] if said else ""
+    return " ".join(filter(None, (_ENDS.sub(verdict, text), plan)))
+
+
+def _reread(text: str) -> str:
     ok, fault, where = parse_verdict(text)
     told = _told(text)
     if told is None or fault in _ELSEWHERE or not (ok or fault):

@@ -32,11 +32,11 @@ def parse_verdict(text: str) -> tuple[bool, str | None, Point | None]:
     return verdict.ok, verdict.fault, verdict.where
 
 
-def objection(text: str, damage: Sequence[float] = ()) -> str:
+def objection(text: str, damage: Sequence[float] = (), kinds: Sequence[str] = ()) -> str:
     """A reply as a redraw is told it: with the verdict that its words bear out, and with what is seen of damage.
 
     ``damage`` has the chances of SIDE x SIDE squares to be damaged, or of the points at their lower right corners to be changed. It knows
-    better than the words whether a picture is damaged, and where. Of a wrong step only the words know.
+    better than the words whether a picture is damaged, and where. Of a wrong step only the words know, and ``kinds`` say nothing.
     """
     verdict = Verdict(*parse_verdict(text))
     if damage and (verdict.ok or verdict.fault in DAMAGED):

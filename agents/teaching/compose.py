@@ -19,7 +19,9 @@ from agents.tasks.compose_words import INSTRUCTIONS, asked, check_words, describ
 from agents.tasks.maze_words import cell_name
 from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, Slot, Thing, canvas, read
 from agents.teaching.blots import blotted
+from agents.teaching.own import pair
 from unimm.document import Image
+from unimm.star.inspector import DAMAGED, WHOLE
 from unimm.train.data import IGNORED, Branch, Lesson
 
 
@@ -72,6 +74,19 @@ def _blotted(rng: random.Random, scene: Scene) -> tuple[np.ndarray, Scene, tuple
     shown = spoilt.repeat(2, 0).repeat(2, 1)
     reading = read(Image(shown.shape[1], shown.shape[0], shown.tobytes()))
     return spoilt, reading.scene, reading.unclear
+
+
+BROKEN = 0.5
+"""Share of the inspector's scenes that are blotted."""
+
+
+def inspection(rng: random.Random, split: str = "train") -> Lesson:
+    """One scene and one after it, without words, right or wrong, whole or with blots; and which of its slots cannot be read."""
+    ask, before, after = _asked(rng, split)
+    shown = corrupt(rng, ask, before, after) if rng.random() < 0.4 else after
+    picture, _, unclear = _blotted(rng, shown) if rng.random() < BROKEN else (canvas(shown), shown, ())
+    seen = np.where(_at(unclear), DAMAGED, WHOLE).reshape(2 * SIDE, 2 * SIDE)
+    return pair(np.stack([canvas(before), picture]), seen)
 
 
 def _at(slots: Iterable[Slot]) -> np.ndarray:

@@ -20,7 +20,7 @@ from agents.tasks.geometry_steps import Question, Step, apply, next_step
 from agents.tasks.maze_words import cell_name
 from agents.teaching.blots import blotted
 from agents.teaching.drills import drill
-from agents.teaching.own import damage_at, pair
+from agents.teaching.own import pair, seen_at, squares
 from unimm.document import Image
 from unimm.train.data import IGNORED, Branch, Lesson
 
@@ -191,10 +191,10 @@ def inspection(rng: random.Random, split: str = "train") -> Lesson:
     if chance < SPOILT:
         shown = _spoilt(rng, before, right)
         places = geometry.damage(question, before, Image(SHOWN_PX, SHOWN_PX, shown.tobytes()))
-        return pair(np.stack([canvas(before), halved(shown)]), damage_at(places, SIDE))
+        return pair(np.stack([canvas(before), halved(shown)]), seen_at(squares(places), SIDE))
     sheet = right if chance < 0.6 else corrupt(rng, before, right)
     changed = changed_points(before.figure, sheet.figure) if sheet.figure != before.figure else ()
-    return pair(np.stack([canvas(before), canvas(sheet)]), damage_at(changed, SIDE))
+    return pair(np.stack([canvas(before), canvas(sheet)]), seen_at(squares(changed), SIDE))
 
 
 def _finished(rng: random.Random, question: Question) -> Lesson:

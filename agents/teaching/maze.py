@@ -11,6 +11,8 @@ import numpy as np
 from agents.tasks import maze
 from agents.tasks.maze_rules import AGENT, AGENT_ON_GOAL
 from agents.tasks.maze_thoughts import free_thought
+from agents.teaching.own import missed_or_overdone, pair
+from unimm.star.inspector import WHOLE
 from unimm.train.data import IGNORED, Branch, Lesson
 
 
@@ -24,6 +26,8 @@ def picture(rng: random.Random, split: str) -> np.ndarray:
 
 LARGE = 0.3
 """Share of boards of 9 to 12 cells a side; they need the larger canvas and cost several times as much."""
+LARGE_INSPECTED = 0.6
+"""The same for the inspector, to which no words come."""
 LARGE_JUDGED = 0.3
 """Share of these with pictures to judge: what a picture shows where is harder to learn for them than whether it is right."""
 
@@ -82,6 +86,31 @@ def _wrong_cells(before: maze.Board, right: maze.Board | None, after: maze.Board
     if maze.judge(before, after).ok or right is None:
         return np.zeros(maze.canvas_cells(before.n) ** 2, dtype=np.int64)
     return (np.array(maze.canvas_kinds(after)) != np.array(maze.canvas_kinds(right))).astype(np.int64)
+
+
+def inspection(rng: random.Random, split: str = "train") -> Lesson:
+    """One board and one after it, without words, right or wrong; and what its cells are."""
+    frames = frames_of(next(maze_boards(rng, split, large=LARGE_INSPECTED)))
+    at = _moment(rng, frames[:-1] or frames, greyed=0.6)
+    before, right = frames[at], frames[min(at + 1, len(frames) - 1)]
+    after = right if right != before and rng.random() < 0.5 else _inspected(rng, before, right)
+    seen, side = _seen_cells(before, right, after), maze.canvas_cells(before.n)
+    return pair(np.stack([maze.render_cells(board) for board in (before, after)]), seen.reshape(side, side))
+
+
+def _inspected(rng: random.Random, before: maze.Board, right: maze.Board) -> maze.Board:
+    """A wrong board, mostly wrong in what is grey where that is due: words overlook it."""
+    after = maze.corrupt(rng, before, right)
+    if before.greying and rng.random() < 0.7:
+        while maze.judge(before, after).fault not in ("dead_end_missed", "route_greyed"):
+            after = maze.corrupt(rng, before, right)
+    return after
+
+
+def _seen_cells(before: maze.Board, right: maze.Board, after: maze.Board) -> np.ndarray:
+    """What the inspector is to see in every cell of ``after``: of dead ends it can tell what their verdict is."""
+    shown, due = (np.array(maze.canvas_kinds(board)) for board in (after, right))
+    return np.where(_wrong_cells(before, right, after), missed_or_overdone(shown, due), WHOLE)
 
 
 def _judging(picture: int, before: maze.Board, after: maze.Board) -> Branch:

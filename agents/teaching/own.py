@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ import numpy as np
 from einops import reduce
 from PIL import Image as PILImage
 
-from agents.tasks.geometry_words import DAMAGED
+from agents.tasks.geometry_words import DAMAGED as FIGURE_DAMAGED
+from agents.tasks.maze_reader import read as read_maze
+from agents.tasks.maze_rules import FLOOR, GREY
 from unimm.document import Image
 from unimm.errors import BadInput
+from unimm.star.inspector import DAMAGED, MISSED, OVERDONE, WHOLE
 from unimm.train.data import IGNORED, Branch, Lesson
 
 Row = Mapping[str, Any]
@@ -26,6 +30,9 @@ pictures "before", "after" (the drawing) and "repaired" (None where it is right 
 every token that is not as in the repaired picture (None where that is not known), "places": all at which it is right to say that it is
 wrong."""
 TOKEN_PX = 16
+SLOT_TOKENS = 2
+"""Tokens along the side of a scene's slot."""
+UNREADABLE = "unreadable"
 IN_PART = 0.5
 """Share of the drawings for the inspector that cannot be read, and are put right in part."""
 
@@ -45,7 +52,7 @@ class Own:
 
     def inspection(self, rng: random.Random, task: str) -> Lesson | None:
         """A drawing of which it is known where it is damaged, without words; None as above."""
-        kinds = [[row for row in rows.get(task, ()) if "places" in row] for rows in (self.wrong, self.right)]
+        kinds = [[row for row in rows.get(task, ()) if _damage(row) is not None] for rows in (self.wrong, self.right)]
         kinds = [rows for rows in kinds if rows]
         return inspected(rng, rng.choice(rng.choice(kinds))) if kinds and self._turn(rng) else None
 
@@ -71,32 +78,72 @@ def judged(row: Row) -> Lesson:
 
 
 def inspected(rng: random.Random, row: Row) -> Lesson:
-    """Before and drawing, and where the drawing is damaged: at no token where it is the step that is wrong.
+    """Before and drawing, and what the inspector is to see in it: of a figure's wrong step nothing.
 
     IN_PART of those that cannot be read have some tokens as they should be: what is left of the faults, and of the blemishes that are none,
     can then stand alone.
     """
     shown = np.stack([pixels(row["before"]), pixels(row["after"])])
-    damaged = damage_at(row["places"] if row["fault"] in DAMAGED else (), shown.shape[1] // TOKEN_PX)
-    if row["fault"] == "unreadable" and row["repaired"] is not None and rng.random() < IN_PART:
-        share = rng.random()
-        mended = np.array([[rng.random() < share for _ in line] for line in damaged])
+    seen = seen_at(_damage(row) or (), shown.shape[1] // TOKEN_PX)
+    if row["repaired"] is None:
+        return pair(shown, seen)
+    due = pixels(row["repaired"])
+    if row["task"] == "maze":
+        drawn, right = (maze_kinds(picture, len(row["problem"]["rows"])) for picture in (shown[1], due))
+        seen = np.where(seen == WHOLE, WHOLE, missed_or_overdone(drawn, right))
+    if row["fault"] == UNREADABLE and rng.random() < IN_PART:
+        share, slot = rng.random(), SLOT_TOKENS if row["task"] == "compose" else 1
+        mended = np.array([[rng.random() < share for _ in line[::slot]] for line in seen[::slot]]).repeat(slot, 0).repeat(slot, 1)
         at = mended.repeat(TOKEN_PX, 0).repeat(TOKEN_PX, 1)[..., None]
-        shown[1], damaged = np.where(at, pixels(row["repaired"]), shown[1]), np.where(mended, 0, damaged)
-    return pair(shown, damaged)
+        shown[1], seen = np.where(at, due, shown[1]), np.where(mended, WHOLE, seen)
+    return pair(shown, seen)
 
 
-def damage_at(places: Iterable[Sequence[int]], side: int) -> np.ndarray:
-    """1 for the tokens at whose lower right corner damage is said to be, [side, side]."""
-    damaged = np.zeros((side, side), np.int64)
-    for row, column in places:
-        damaged[row - 1, column - 1] = 1
-    return damaged
+def maze_kinds(picture: np.ndarray, n: int) -> np.ndarray:
+    """What every token of a maze's canvas [H, W, 3] holds, as the program reads it: kinds of cells, FLOOR outside of the board."""
+    side = picture.shape[1] // TOKEN_PX
+    reading, kinds = read_maze(Image(*picture.shape[1::-1], picture.tobytes()), n), np.full((side, side), FLOOR)
+    if reading.board is not None:
+        inside = slice(reading.offset, reading.offset + n)
+        kinds[inside, inside] = np.array(reading.board.cells)
+    return kinds
 
 
-def pair(shown: np.ndarray, damaged: np.ndarray) -> Lesson:
-    """A lesson for the inspector: a picture and one after it [2, H, W, 3], without words, and where the second is damaged [side, side]."""
-    faults = np.stack([np.full(damaged.size, IGNORED), damaged.ravel()])
+def missed_or_overdone(shown: np.ndarray, due: np.ndarray) -> np.ndarray:
+    """What a wrong cell is, from the kinds of maze cells: a dead end that was missed, one that is none, or anything else."""
+    return np.where((due == GREY) & (shown == FLOOR), MISSED, np.where((due == FLOOR) & (shown == GREY), OVERDONE, DAMAGED))
+
+
+def _damage(row: Row) -> list[tuple[int, int]] | None:
+    """The tokens that the inspector is to find in a drawing, None where they are not known: in a maze all wrong ones, for what is right
+    there lies in the pictures; in a figure or a scene those that are damaged."""
+    if row["task"] == "maze":
+        return [(r, c) for r, c in row["wrong"]] if row["wrong"] is not None else None
+    if "places" not in row:
+        return None
+    if row["task"] == "geometry":
+        return squares(row["places"] if row["fault"] in FIGURE_DAMAGED else ())
+    slots, tokens = row["places"] if row["fault"] == UNREADABLE else (), list(product(range(SLOT_TOKENS), repeat=2))
+    return [(SLOT_TOKENS * r + dr, SLOT_TOKENS * c + dc) for r, c in slots for dr, dc in tokens]
+
+
+def squares(corners: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
+    """The tokens at whose lower right corners damage of a figure is said to be."""
+    return [(row - 1, column - 1) for row, column in corners]
+
+
+def seen_at(damaged: Iterable[tuple[int, int]], side: int) -> np.ndarray:
+    """What the inspector is to see where nothing is missed or overdone: DAMAGED and WHOLE tokens, [side, side]."""
+    seen = np.full((side, side), WHOLE)
+    for at in damaged:
+        seen[at] = DAMAGED
+    return seen
+
+
+def pair(shown: np.ndarray, seen: np.ndarray) -> Lesson:
+    """A lesson for the inspector: a picture and one after it [2, H, W, 3], without words, and what it is to see in the second
+    [side, side]."""
+    faults = np.stack([np.full(seen.size, IGNORED), seen.ravel()])
     return Lesson(shown, (0,), (Branch("", "", shows=(1,)),), faults=faults)
 
 

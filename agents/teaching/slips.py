@@ -1,7 +1,7 @@
-"""What the stack would draw wrong: ``python -m agents.teaching.slips --model FOLDER --minutes 6 --out FILE.jsonl``.
+"""What the stack would draw wrong: ``python -m agents.teaching.slips --model FOLDER --task maze --minutes 6 --out FILE.jsonl``.
 
-Right next pictures of geometry problems of the split train are drawn in one pass, every token sampled after the right ones before it, a
-dozen problems at once: many times faster than to let the model draw, and it slips in the same places. Half of the pictures then go on
+Right next pictures of problems of the split train are drawn in one pass, every token sampled after the right ones before it, a dozen
+problems at once: many times faster than to let the model draw, and it slips in the same places. Half of the pictures then go on
 from their slips, in one more pass: a line that has left its way leads elsewhere. The program checks each picture; wrong ones and about as
 many right ones are kept, in files as ``agents.mistakes`` writes them.
 """
@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ from torch import Tensor
 from agents.evaluate import weights_hash
 from agents.mistakes import Drawing, Tally, counted
 from agents.run import WHICH, load_model
-from agents.tasks import TASKS
+from agents.tasks import TASKS, Task, maze, scene
 from agents.tasks import geometry_words as words
+from agents.tasks.compose_words import think_words
 from agents.tasks.geometry_pictures import canvas
 from agents.teaching import own
 from unimm.document import Image
@@ -39,13 +41,16 @@ from unimm.train.data import Branch, Lesson, Teacher
 from unimm.train.drawing import DrawingTrainer
 
 TEMPERATURES = (1.0, 1.4, 1.8, 2.2)
-SAMPLED = (0.15, 0.4, 1.0)
-"""Shares of a picture's tokens that are sampled, where the others are the likeliest: a drawing mostly slips in one place or two."""
+SAMPLED = {"geometry": (0.15, 0.4, 1.0), "maze": (0.05, 0.2, 1.0), "compose": (0.1, 0.3, 1.0)}
+"""Shares of a picture's tokens that are sampled, where the others are the likeliest: a drawing mostly slips in one place or two. Any cell
+of a maze can be spoilt, while of a figure most are blank."""
 LIKELIEST = 200
 """Codes that are sampled from: the tails of so many codes weigh more than a drawing would have them."""
 AT_ONCE, EACH, FOLLOWED = 16, 4, 2
 """Moments a pass, and pictures that are drawn of each: one pass is worth several samples, for where it is sure they hardly differ. So many
 of these pictures go on from their slips."""
+BOARDS, GREYED, LOOPS = ((4, 5, 6, 7, 8), (10, 11, 12, 12), (10, 11, 12, 12)), 0.6, 0.15
+"""Sizes of boards of one canvas, the share of them at which dead ends are greyed, and of those with loops."""
 RIGHT = 1.2
 """Right pictures kept for every wrong one."""
 
@@ -54,15 +59,15 @@ Moment = tuple[Any, Image, Image, Lesson]
 """A problem, the pictures before and after a step of its construction, and the lesson that draws the step."""
 
 
-def slips(model: StarModel, seed: int) -> Iterator[Drawing]:
-    """Pictures without end, EACH of AT_ONCE moments a pass; the same seed gives the same ones."""
+def slips(model: StarModel, task: Task, seed: int) -> Iterator[Drawing]:
+    """Pictures of a task of MOMENTS without end, EACH of AT_ONCE moments a pass; the same seed gives the same ones."""
     rng, generator = random.Random(f"slips:{seed}"), torch.Generator().manual_seed(seed)
     trainer, teacher = DrawingTrainer(model.star).eval(), Teacher(model.config, model.tokenizer)
     while True:
-        moments = [_moment(rng) for _ in range(AT_ONCE)]
+        moments = MOMENTS[task.name](rng, AT_ONCE)
         with torch.inference_mode():
             logits = trainer.logits(teacher.batch([lesson for *_, lesson in moments]))[0]
-        drawn = torch.stack([torch.stack([_sampled(row, rng, generator) for _ in range(EACH)]) for row in logits])
+        drawn = torch.stack([torch.stack([_sampled(row, SAMPLED[task.name], rng, generator) for _ in range(EACH)]) for row in logits])
         for number in range(FOLLOWED):
             drawn[:, number] = _followed(model, trainer, teacher, moments, drawn[:, number], logits.argmax(-1))
         for (problem, before, gold, lesson), pictures in zip(moments, drawn, strict=True):
@@ -70,22 +75,53 @@ def slips(model: StarModel, seed: int) -> Iterator[Drawing]:
                 yield Drawing(problem, before, gold, lesson.branches[0].reply, _shown(model, before, codes, rng.randrange(2**31)))
 
 
-def _moment(rng: random.Random) -> Moment:
-    task = TASKS["geometry"]
-    problem = task.problem("train", rng.randrange(10**9), rng.choice(task.groups))
-    question = problem.question
-    at = rng.randrange(len(question.sheets) - 1)
-    sheets = question.sheets[at : at + 2]
-    branch = Branch(words.ask_words("next", question), words.think_words(question, sheets[0]), draws=True, source=0, target=1)
-    lesson = Lesson(np.stack([canvas(sheet) for sheet in sheets]), (), (branch,))
-    return problem, task.render(sheets[0]), task.render(sheets[1]), lesson
+def _figures(rng: random.Random, count: int) -> list[Moment]:
+    task, found = TASKS["geometry"], []
+    for _ in range(count):
+        problem = task.problem("train", rng.randrange(10**9), rng.choice(task.groups))
+        question = problem.question
+        at = rng.randrange(len(question.sheets) - 1)
+        sheets = question.sheets[at : at + 2]
+        branch = Branch(words.ask_words("next", question), words.think_words(question, sheets[0]), draws=True, source=0, target=1)
+        lesson = Lesson(np.stack([canvas(sheet) for sheet in sheets]), (0,), (branch,))
+        found.append((problem, task.render(sheets[0]), task.render(sheets[1]), lesson))
+    return found
 
 
-def _sampled(logits: Tensor, rng: random.Random, generator: torch.Generator) -> Tensor:
+def _boards(rng: random.Random, count: int) -> list[Moment]:
+    """Boards of one canvas, larger ones more often: they have more places to slip in."""
+    sizes, found = rng.choice(BOARDS), []
+    for _ in range(count):
+        problem = maze.problem("train", rng.randrange(10**9), rng.choice(sizes), "loops" if rng.random() < LOOPS else None)
+        frames = [problem.board, *maze.solve(problem).frames]
+        greying = sum(frame.greying for frame in frames)
+        at = rng.randrange(greying) if greying and rng.random() < GREYED else rng.randrange(len(frames) - 1)
+        branch = Branch(maze.INSTRUCTIONS["next"], maze.think_words(frames[at]), draws=True, source=0, target=1)
+        lesson = Lesson(np.stack([maze.render_cells(frame) for frame in frames[at : at + 2]]), (0,), (branch,))
+        found.append((problem, maze.render(frames[at]), maze.render(frames[at + 1]), lesson))
+    return found
+
+
+def _scenes(rng: random.Random, count: int) -> list[Moment]:
+    task, found = TASKS["compose"], []
+    for _ in range(count):
+        problem = task.problem("train", rng.randrange(10**9), rng.choice(task.groups))
+        after = task.solve(problem).frames[0]
+        branch = Branch(task.asks(problem)["next"], think_words(problem.scene, after, problem.ask), draws=True, source=0, target=1)
+        lesson = Lesson(np.stack([scene.canvas(sheet) for sheet in (problem.scene, after)]), (0,), (branch,))
+        found.append((problem, problem.image, task.render(after), lesson))
+    return found
+
+
+MOMENTS: Mapping[str, Callable[[random.Random, int], list[Moment]]] = {"geometry": _figures, "maze": _boards, "compose": _scenes}
+"""Task -> so many random moments, all of one size of picture."""
+
+
+def _sampled(logits: Tensor, shares: Sequence[float], rng: random.Random, generator: torch.Generator) -> Tensor:
     """Codes [cells] from logits [cells, codes]: the likeliest ones, a share of them sampled."""
     best, codes = logits.topk(min(LIKELIEST, logits.shape[-1]), -1)
     drawn = codes.gather(1, torch.multinomial((best / rng.choice(TEMPERATURES)).softmax(-1), 1, generator=generator))[:, 0]
-    return torch.where(torch.rand(len(codes), generator=generator) < rng.choice(SAMPLED), drawn, codes[:, 0])
+    return torch.where(torch.rand(len(codes), generator=generator) < rng.choice(shares), drawn, codes[:, 0])
 
 
 @torch.inference_mode()
@@ -95,7 +131,7 @@ def _followed(
     """Codes [moments, cells] with the slips of ``drawn``, where it is not the ``likeliest``, and the likeliest after these elsewhere."""
     lessons = []
     for (_, before, _, lesson), codes in zip(moments, drawn, strict=True):
-        after = from_tokens(codes, model.star.pixel_encoder, model.config, model.config.grid, *_source(model, before))
+        after = from_tokens(codes, model.star.pixel_encoder, model.config, _columns(codes), *_source(model, before))
         lessons.append(replace(lesson, pictures=np.stack([lesson.pictures[0], own.canvas(after)])))
     return torch.where(drawn != likeliest, drawn, trainer.logits(teacher.batch(lessons))[0].argmax(-1))
 
@@ -112,17 +148,23 @@ def _shown(model: StarModel, before: Image, codes: Tensor, seed: int) -> Image:
     vq, config = model.star.pixel_encoder, model.config
     source, source_ids = _source(model, before)
     if model.sharpener is None or torch.equal(codes, source_ids):
-        return from_tokens(codes, vq, config, config.grid, source, source_ids)
-    *_, image = sharpened(model.sharpener, vq, config, codes, config.grid, source, source_ids, REFINING, seed)
+        return from_tokens(codes, vq, config, _columns(codes), source, source_ids)
+    *_, image = sharpened(model.sharpener, vq, config, codes, _columns(codes), source, source_ids, REFINING, seed)
     return image
 
 
-def collect(model: StarModel, series: str, seed: int, minutes: float, file: Path, clock: Callable[[], float] = time.monotonic) -> Tally:
+def _columns(codes: Tensor) -> int:
+    return math.isqrt(len(codes))
+
+
+def collect(
+    model: StarModel, task: Task, series: str, seed: int, minutes: float, file: Path, clock: Callable[[], float] = time.monotonic
+) -> Tally:
     """Append what is kept to ``file`` until the minutes are over."""
-    began, tally, task = clock(), Tally(), TASKS["geometry"]
+    began, tally = clock(), Tally()
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8") as out:
-        for drawing in slips(model, seed):
+        for drawing in slips(model, task, seed):
             tally, row = counted(task, drawing, tally, RIGHT)
             if row is not None:
                 out.write(json.dumps({"task": task.name, "series": series, "number": tally.tried, **row, "tally": asdict(tally)}) + "\n")
@@ -138,6 +180,7 @@ def main(arguments: Sequence[str] | None = None, load: Callable[[str], Any] = lo
         prog="python -m agents.teaching.slips", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     flags.add_argument("--model", default="star-tiny", help=f"{WHICH} (default: star-tiny)")
+    flags.add_argument("--task", choices=list(MOMENTS), default="geometry", help="whose pictures (default: geometry)")
     flags.add_argument("--seed", type=int, default=0, help="which problems, moments and codes (default: 0)")
     flags.add_argument("--minutes", type=float, default=6.0, help="stop after so many minutes (default: 6)")
     flags.add_argument("--out", type=Path, required=True, help="file of drawings, one JSON line each; it is appended to")
@@ -146,11 +189,12 @@ def main(arguments: Sequence[str] | None = None, load: Callable[[str], Any] = lo
         model = load(given.model)
         if not isinstance(model, StarModel):
             raise BadInput(f"{given.model} is not of the embedded kind, whose stack draws a picture in one pass.")
-        tally = collect(model, f"{weights_hash(given.model)[:12] or model.name} slips {given.seed}", given.seed, given.minutes, given.out)
+        series = f"{weights_hash(given.model)[:12] or model.name} slips {given.seed}"
+        tally = collect(model, TASKS[given.task], series, given.seed, given.minutes, given.out)
     except (UnimmError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"geometry: {tally.words}")
+    print(f"{given.task}: {tally.words}")
     return 0
 
 

@@ -72,6 +72,33 @@ def test_every_right_reply_stays_as_it_is_and_a_false_conclusion_to_a_request_do
     assert wrong > 40
 
 
+def doubting(row: int, column: int, chance: float) -> tuple[float, ...]:
+    chances = [0.01] * 64
+    chances[8 * row + column] = chance
+    return tuple(chances)
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        ("correct .", "wrong . unreadable at d2 . plan : orange triangle large d2 ."),
+        ("wrong . extra at c4 . plan : clear c4 .", "wrong . unreadable at d2 . plan : orange triangle large d2 ."),
+        ("wrong . unreadable at b1 . plan : clear b1 , clear d2 .", "wrong . unreadable at d2 . plan : clear b1 , clear d2 ."),
+    ],
+)
+def test_what_is_broken_comes_before_all_else_and_is_drawn_again_as_it_was_seen(end: str, told: str) -> None:
+    wanted = "first 3 any triangle any"
+    for row, column in ((2, 6), (3, 7)):
+        assert objection(reply(TRIANGLES, wanted, end), doubting(row, column, 0.9)) == reply(TRIANGLES, wanted, told)
+    assert objection(reply(TRIANGLES, wanted, end), doubting(2, 6, 0.1)) == objection(reply(TRIANGLES, wanted, end))
+
+
+def test_what_is_broken_where_nothing_was_seen_keeps_the_plan_of_the_words() -> None:
+    said = reply(TRIANGLES, "first 3 any triangle any", "wrong . extra at c4 . plan : clear c4 .")
+    assert objection(said, doubting(0, 0, 0.9)) == said.replace("extra at c4", "unreadable at a1")
+    assert objection("no verdict", doubting(0, 0, 0.9)) == "no verdict"
+
+
 def test_the_task_reads_its_verdicts_again() -> None:
     said = reply(TRIANGLES, "first 2 purple triangle any", "correct .")
-    assert TASKS["compose"].objection(said, (0.1,)) == objection(said) != said
+    assert TASKS["compose"].objection(said, (0.1,), ("damaged",)) == objection(said) != said

@@ -111,12 +111,12 @@ def test_no_gain_and_the_budget_of_rounds() -> None:
     assert kinds(run(model, Settings(steer="program", rounds=0))).count("revise") == 0
 
 
-def test_redraws_get_other_seeds_and_grow_bolder() -> None:
+def test_redraws_get_other_seeds_and_grow_bolder_up_to_a_point() -> None:
     model = maze_model(draw=slip_at(1), redraw=stubborn)
     run(model, Settings(steer="program", seed=5, temperature=0.2, boldness=0.5, guidance=3.0))
     options = [options for _, want, options in model.calls if want == "image"]
-    assert [item.seed for item in options] == [derive_seed(5, 1, round) for round in range(7)]
-    assert [round(item.temperature, 6) for item in options] == [0.2, 0.0, 0.5, 0.5, 1.0, 1.0, 1.5]
+    assert [item.seed for item in options] == [derive_seed(5, 1, round) for round in range(11)]
+    assert [round(item.temperature, 6) for item in options] == [0.2, 0.0, 0.5, 0.5, *[1.0] * 7]
     assert {item.guidance for item in options} == {3.0}
 
 
@@ -346,6 +346,15 @@ def test_settings_are_bounded_and_round_trip() -> None:
     for bad in ({"steer": "nobody"}, {"rounds": -1}, {"rounds": 1.5}, {"seconds": "x"}, {"temperature": nan}, {"seed": True}, {"x": 1}):
         with pytest.raises(BadInput):
             Settings.from_dict(bad)
+
+
+def test_an_answer_in_legs_is_one_text() -> None:
+    agent = DrawAgent(maze_model(), replace(TASKS["maze"], leg=1))
+    trace = fold(agent.events(PROBLEM))
+    moves = maze.solve(PROBLEM).moves
+    step = next(step for step in trace.steps if step.kind == "answer")
+    assert trace.moves == moves and len(moves) > 1 and trace.answer == step.thought and trace.score["solved"]
+    assert trace.answer == " ".join(maze.answer_words([move]) for move in moves)
 
 
 def test_answer_is_scored_from_the_models_words() -> None:

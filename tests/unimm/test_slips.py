@@ -14,15 +14,17 @@ from toy_star import toy_model
 from agents import vocabulary
 from agents.scripted import maze_model
 from agents.tasks import TASKS
+from agents.tasks.maze import GREY
 from agents.teaching import own, slips
 from unimm.star.config import CONFIGS
+from unimm.star.inspector import MISSED, OVERDONE, WHOLE
 from unimm.star.tokenizer import word_tokenizer
 from unimm.train.data import IGNORED, Teacher
 
 
-def collected(file: Path, seed: int = 5) -> str:
+def collected(file: Path, seed: int = 5, task: str = "geometry") -> str:
     ticks = count()
-    slips.collect(toy_model(), "toy", seed, 0.2, file, clock=lambda: float(next(ticks)))
+    slips.collect(toy_model(), TASKS[task], "toy", seed, 0.2, file, clock=lambda: float(next(ticks)))
     return file.read_text()
 
 
@@ -58,12 +60,28 @@ def test_drawings_to_inspect_show_where_they_are_damaged(tmp_path: Path) -> None
     assert {(False, False, True), (False, True, True)} <= seen
 
 
+def test_slips_in_a_maze_show_every_cell_that_is_wrong(tmp_path: Path) -> None:
+    """Boards stand on two sizes of canvas; what is read of a wrong one differs from the right one where it is said to be wrong."""
+    file, sides = tmp_path / "own.jsonl", set[int]()
+    for seed in (5, 0):
+        collected(file, seed, "maze")
+    for row in own.lines(file):
+        n = len(row["problem"]["rows"])
+        lesson = own.inspected(random.Random(0), row | {"fault": row["fault"] and "no_agent"})  # so that nothing is put right
+        drawn, due = (own.maze_kinds(picture, n) for picture in (lesson.pictures[1], own.pixels(row["repaired"] or row["after"])))
+        seen = lesson.faults[1].reshape(drawn.shape)
+        assert seen.any() != row["ok"] and (seen[drawn != due] != WHOLE).all()
+        assert ((seen == MISSED) <= (due == GREY)).all() and ((seen == OVERDONE) <= (drawn == GREY)).all()
+        sides.add(len(drawn))
+    assert sides == {8, 12}
+
+
 def test_the_likeliest_codes_are_drawn_where_nothing_slips(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the source's codes for the likeliest, the picture is the source bit for bit, and not what the thought asks for."""
     model = toy_model()
-    monkeypatch.setattr(slips, "SAMPLED", (0.0,))
+    monkeypatch.setattr(slips, "SAMPLED", {"geometry": (0.0,)})
     monkeypatch.setattr(slips.DrawingTrainer, "logits", lambda self, batch: _sure_of_the_source(model, batch))
-    for drawing in islice(slips.slips(model, 1), 4):
+    for drawing in islice(slips.slips(model, TASKS["geometry"], 1), 4):
         assert drawing.after == drawing.before
         assert "mark" in drawing.thought or "connect" in drawing.thought
         assert not TASKS["geometry"].check(drawing.problem, drawing.before, drawing.after).ok
@@ -79,7 +97,7 @@ def _sure_of_the_source(model, batch) -> tuple[torch.Tensor, torch.Tensor, torch
 def test_sampling_stays_among_the_likeliest() -> None:
     logits = torch.full((64, 300), -50.0)
     logits[:, 7], logits[:, 9] = 5.0, 4.0
-    drawn = slips._sampled(logits, random.Random(0), torch.Generator().manual_seed(0))
+    drawn = slips._sampled(logits, (1.0,), random.Random(0), torch.Generator().manual_seed(0))
     assert drawn.shape == (64,) and set(drawn.tolist()) <= {7, 9}
 
 

@@ -29,6 +29,7 @@ from unimm.document import Document, Image, Text
 from unimm.events import PartDone
 from unimm.star.generate import StarModel
 from unimm.star.heads import ChangeHead
+from unimm.star.inspector import DAMAGED, MISSED, OVERDONE, SEES, WHOLE
 from unimm.star.layout import SEEN, TEXT
 from unimm.star.model import Star, is_base, pictures_to_pixels
 from unimm.star.tokenizer import word_tokenizer
@@ -258,12 +259,14 @@ def test_what_is_to_be_done_weighs_more_than_how_it_is_said() -> None:
 
 @torch.no_grad()
 def test_a_code_looks_as_what_it_stands_for_and_a_change_is_added_to_it() -> None:
+    torch.manual_seed(0)
     vq = VQModel(toy_config().vq).eval()
     vq.quantize.embedding.weight.normal_()
     pixels = torch.rand(40, 3, 32, 32) * 2 - 1
     head = ChangeHead(32, vq.config.codebook_size, vq.config.codebook_dim)
     head.set_looks(vq, pixels.split(10))
-    ids, patches = vq.encode(pixels).flatten(), rearrange(pixels - 1, "b c (h p) (w q) -> (b h w) c p q", p=16, q=16)
+    ids = torch.cat([vq.encode(part).flatten() for part in pixels.split(10)])  # as the looks were taken: a tie must break alike
+    patches = rearrange(pixels - 1, "b c (h p) (w q) -> (b h w) c p q", p=16, q=16)
     small = torch.nn.functional.avg_pool2d(patches, 2).flatten(1)
     code = ids.mode().values
     torch.testing.assert_close(head.looks[code, : small.shape[1]], small[ids == code].mean(0), atol=1e-4, rtol=1e-4)
@@ -326,16 +329,17 @@ def test_a_model_doubts_the_cells_that_its_head_was_taught_to() -> None:
     said = next(event for event in model.stream(document, "text") if isinstance(event, PartDone))
     assert len(said.stats["doubts"]) == 64 and wanted.std() > 0.01
     torch.testing.assert_close(torch.tensor(said.stats["doubts"]), wanted, atol=2e-3, rtol=0)
-    damaged = trainer.star.damage(*pictures_to_pixels(batch.pictures[0])[:, None])[0]
+    damaged, kinds = (rows[0] for rows in trainer.star.damage(*pictures_to_pixels(batch.pictures[0])[:, None]))
     assert damaged.std() > 0.01
     torch.testing.assert_close(torch.tensor(said.stats["damage"]), damaged, atol=1e-3, rtol=0)
+    assert said.stats["damage_kinds"] == tuple(SEES[kind] for kind in kinds) and WHOLE not in kinds
     thought = next(event for event in model.stream(Document().user(shown(whole.pictures[0]), Text("geometry next")), "image")
                    if isinstance(event, PartDone))  # fmt: skip
-    assert not {"doubts", "damage"} & thought.stats.keys()
+    assert not {"doubts", "damage", "damage_kinds"} & thought.stats.keys()
 
 
-def pairs(n: int) -> Batch:
-    return TEACHER.batch(list(islice(lessons.inspection_lessons(3, {"geometry": 1.0}), n)))
+def pairs(n: int, task: str = "geometry", seed: int = 3) -> Batch:
+    return TEACHER.batch(list(islice(lessons.inspection_lessons(seed, {task: 1.0}), n)))
 
 
 def test_the_inspector_learns_to_find_damage() -> None:
@@ -344,7 +348,22 @@ def test_the_inspector_learns_to_find_damage() -> None:
     assert {0, 1} == set(batch.faults[:, 1].amax(1).tolist())
     trainer = InspectionTrainer(toy_star())
     losses, found = fit(trainer, batch, 80), trainer.found(batch)
-    assert losses[-1] < 0.3 * losses[0] and found == {"passed": 1.0, "refused": 1.0, "placed": 1.0}
+    assert losses[-1] < 0.3 * losses[0] and found == {"passed": 1.0, "refused": 1.0, "placed": 1.0, "named": 1.0}
+
+
+def test_the_inspector_is_told_of_every_cell_of_a_board_that_is_not_as_the_rules_have_it() -> None:
+    """The rules' verdict and the labels come from different rules: one names a fault, the others compare with what is due."""
+    rng, kinds = random.Random(8), set[int]()
+    for lesson in (maze_lessons.inspection(rng) for _ in range(60)):
+        boards = [maze.read(shown(picture)) for picture in lesson.pictures]
+        n, at, side = boards[0].n, boards[0].offset, lesson.pictures.shape[1] // 16
+        verdict = maze.judge(boards[0].board, maze.read(shown(lesson.pictures[1]), n).board)
+        labels = lesson.faults[1].reshape(side, side)
+        assert verdict.ok == (not labels.any()) and not labels[:at].any() and not labels[at + n :].any()
+        if verdict.fault == "dead_end_missed":
+            assert labels[at + verdict.where[0], at + verdict.where[1]] == MISSED
+        kinds |= set(labels.ravel().tolist())
+    assert kinds == {WHOLE, DAMAGED, MISSED, OVERDONE}
 
 
 def test_the_inspector_is_told_of_damage_where_the_program_finds_some() -> None:

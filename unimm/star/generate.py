@@ -21,6 +21,7 @@ from unimm.remembered import Remembered
 from unimm.sampling import sample
 from unimm.star.canvas import Canvas
 from unimm.star.config import StarConfig
+from unimm.star.inspector import SEES
 from unimm.star.model import Star
 from unimm.star.options import TinyOptions
 from unimm.star.pictures import fitted, from_tokens, to_canvas
@@ -149,7 +150,7 @@ class StarModel:
         if begun.images and not latents and self.config.fault_head:
             stats["doubts"] = self._doubts(begun)
             if self.config.inspector and len({self._columns(image) for image in begun.images[-2:]}) == 1 < len(begun.images):
-                stats["damage"] = self._damage(begun.images[-2:])
+                stats["damage"], stats["damage_kinds"] = self._damage(begun.images[-2:])
         yield PartDone(Text(said), {"seconds": time.perf_counter() - started, **stats})
         return prefix, draws
 
@@ -159,11 +160,12 @@ class StarModel:
         with torch.inference_mode():
             return tuple(round(chance, 4) for chance in self.star.doubts(prefix.hidden[0, places]).tolist())
 
-    def _damage(self, images: Sequence[Image]) -> tuple[float, ...]:
-        """How likely each cell of the second of two pictures is to be damaged, row by row."""
+    def _damage(self, images: Sequence[Image]) -> tuple[tuple[float, ...], tuple[str, ...]]:
+        """How likely each cell of the second of two pictures is not to be whole, and what it then is (of SEES), row by row."""
         with torch.inference_mode():
             shown = (to_canvas(fitted(image, self.config), self.config) for image in images)
-            return tuple(round(chance, 4) for chance in self.star.damage(*shown)[0].tolist())
+            chances, kinds = self.star.damage(*shown)
+            return tuple(round(chance, 4) for chance in chances[0].tolist()), tuple(SEES[kind] for kind in kinds[0].tolist())
 
     def _columns(self, image: Image) -> int:
         """How many tokens of a picture stand in a row."""

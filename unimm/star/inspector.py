@@ -1,7 +1,7 @@
 """A second look at a picture that is judged: it is held against the picture before, pixel by pixel.
 
 The base sees a picture token by token. Whether a letter lacks a stroke or a side a few pixels hangs on differences smaller than that;
-the inspector finds them in the pixels themselves. What the new line should be is not its business, only whether all that is drawn is whole.
+the inspector finds them in the pixels themselves. What is due is its business only where the picture before says it all, as in a maze.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 GROUPS, HEADS = 8, 4
+SEES = ("whole", "damaged", "missed", "overdone")
+"""What a token can be: as it should be, not right in itself, without what is due in it, with something in it that is not."""
+WHOLE, DAMAGED, MISSED, OVERDONE = range(len(SEES))
 
 
 class Inspector(nn.Module):
@@ -30,10 +33,10 @@ class Inspector(nn.Module):
             nn.Conv2d(3 * channels, wide, 3, 2, 1), Residual(wide),
         )  # fmt: skip
         self.compare = nn.TransformerEncoderLayer(wide, HEADS, 2 * wide, 0.0, "gelu", batch_first=True, norm_first=True)
-        self.say = nn.Linear(wide, 2)
+        self.say = nn.Linear(wide, len(SEES))
 
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
-        """Logits (whole, damaged) of the tokens of ``after``, [N, cells, 2]; both pictures are [N, 3, H, W] in [-1, 1]."""
+        """Logits of what the tokens of ``after`` are (SEES), [N, cells, 4]; both pictures are [N, 3, H, W] in [-1, 1]."""
         looks = rearrange(self.look(torch.cat([before, after, after - before], 1)), "n c h w -> n (h w) c")
         return self.say(self.compare(looks))
 

@@ -167,9 +167,12 @@ class Star(nn.Module):
         """How likely cells are to be wrong [...], from the base's states [..., hidden or 2 hidden] at a picture that it judges."""
         return _chance(self.fault_head(hidden[..., : self.hidden]))
 
-    def damage(self, before: Tensor, after: Tensor) -> Tensor:
-        """How likely cells of ``after`` are to be damaged [N, cells], as the inspector sees it; pictures are [N, 3, H, W] in [-1, 1]."""
-        return _chance(self.inspector(before, after))
+    def damage(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+        """What the inspector sees of the cells of ``after``: how likely each is not to be whole [N, cells], and what it then is [N, cells]
+        (a number of SEES). Pictures are [N, 3, H, W] in [-1, 1]."""
+        logits = self.inspector(before, after).float()
+        whole, other = logits[..., 0] + math.log(FAULT_WEIGHT), logits[..., 1:]
+        return (other.logsumexp(-1) - whole).sigmoid(), other.argmax(-1) + 1
 
     def lean(self, source: Tensor | None) -> Tensor | None:
         """What ``pixel_logits`` can be given for the source's VQ ids [...] instead of working it out anew; None where it is nothing."""

@@ -1,4 +1,4 @@
-"""Stage 2b: the inspector learns to tell damage from what is meant; all else stays as it is, bit for bit."""
+"""Stage 2b: the inspector learns to tell what is damaged, missed or overdone from what is meant; all else stays as it is, bit for bit."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unimm.star.inspector import SEES, WHOLE
 from unimm.star.model import FAULT_WEIGHT, Star, pictures_to_pixels
 from unimm.train.data import IGNORED, Batch
 
@@ -16,7 +17,7 @@ def trains_inspection(name: str) -> bool:
 
 
 class InspectionTrainer(nn.Module):
-    """Cross entropy of "this token is damaged" over pairs of pictures.
+    """Cross entropy of what a token is (SEES) over pairs of pictures.
 
     Raises ``ValueError`` where the network has no inspector.
     """
@@ -29,19 +30,21 @@ class InspectionTrainer(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Loss and numbers over a batch of pairs: pictures [B, 2, H, W, 3], the second to be judged."""
-        logits, damaged = self.star.inspector(*self._pixels(batch)), batch.faults[:, 1]
-        weight = torch.tensor([1.0, FAULT_WEIGHT], device=logits.device)
-        loss = F.cross_entropy(logits.float().flatten(0, 1), damaged.flatten(), weight=weight, ignore_index=IGNORED)
+        logits, seen = self.star.inspector(*self._pixels(batch)), batch.faults[:, 1]
+        weight = torch.tensor([1.0, *(FAULT_WEIGHT for _ in SEES[1:])], device=logits.device)
+        loss = F.cross_entropy(logits.float().flatten(0, 1), seen.flatten(), weight=weight, ignore_index=IGNORED)
         return loss, {"loss": loss.item()}
 
     @torch.no_grad()
     def found(self, batch: Batch) -> dict[str, float]:
-        """Of whole pictures, the share in which no token is likelier damaged than not; of damaged ones, that in which one is; and of these,
-        that in which the likeliest one is damaged."""
-        most, at = self.star.damage(*self._pixels(batch)).max(1)
-        bad = (batch.faults[:, 1] == 1).any(1)
-        placed = batch.faults[:, 1].gather(1, at[:, None])[:, 0] == 1
-        rows = {"passed": (most < 0.5)[~bad], "refused": (most > 0.5)[bad], "placed": placed[bad]}
+        """Of whole pictures, the share in which no token is likelier to be something else; of others, that in which one is; of these, that
+        in which the likeliest one is not whole; and where it is not, that in which it is what it is taken for."""
+        chances, kinds = self.star.damage(*self._pixels(batch))
+        most, at = chances.max(1)
+        bad = (batch.faults[:, 1] > WHOLE).any(1)
+        there, taken = (table.gather(1, at[:, None])[:, 0] for table in (batch.faults[:, 1], kinds))
+        placed = bad & (there > WHOLE)
+        rows = {"passed": (most < 0.5)[~bad], "refused": (most > 0.5)[bad], "placed": placed[bad], "named": (there == taken)[placed]}
         return {name: row.float().mean().item() if len(row) else 1.0 for name, row in rows.items()}
 
     def _pixels(self, batch: Batch) -> tuple[Tensor, Tensor]:
