@@ -18,7 +18,7 @@ from agents import prompts
 from agents.events import Critiqued
 from agents.plain import parse_verdict, verdict_question
 from agents.statistics import tempered
-from agents.tasks import Task, Verdict
+from agents.tasks import Task, Verdict, on_grid
 from unimm.document import Image, Text
 from unimm.events import PartDone, TextDelta
 from unimm.model import Options, UnifiedModel, options_type
@@ -51,9 +51,9 @@ def model_critic(model: UnifiedModel, task: Task, options: Options | None = None
                     pieces.append(event.text)
                 if isinstance(event, PartDone) and isinstance(event.part, Text):
                     words, stats = words + event.part.text, dict(event.stats)
-        damage = tuple(stats.get("damage") or ()) if task.inspects else ()
+        damage = tuple(stats.get("damage") or ())
         doubts = damage or tuple(stats.get("doubts") or ())
-        seen, kinds = (_on_grid(task, problem, row) for row in (damage, stats.get("damage_kinds") or ()))
+        seen, kinds = (on_grid(task, problem, row) for row in (damage, stats.get("damage_kinds") or ()))
         told = task.objection(words, seen, kinds) if asks.taught else words
         critiqued = _from_words("model", asks.parse_verdict(told), words, 1.0)
         if critiqued.confidence:
@@ -72,14 +72,6 @@ def _chance_of(task: Task, verdict: Critiqued, said: float, overruled: bool, dam
     if verdict.ok and damage:
         return 1 - most if overruled else min(said, 1 - most)
     return min(chances, default=1.0) if overruled and _SAID_RIGHT.search(verdict.words) else said
-
-
-def _on_grid(task: Task, problem: Any, cells: Sequence[Any]) -> tuple[Any, ...]:
-    """Of what is known of every cell of a picture, that of the cells of the task's grid."""
-    first, count, whole = task.grid(problem)
-    if len(cells) != whole**2:
-        return ()
-    return tuple(cells[r * whole + c] for r in range(first, first + count) for c in range(first, first + count))
 
 
 def heat_of(model: UnifiedModel, task: Task) -> float:

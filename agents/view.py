@@ -11,7 +11,7 @@ from typing import Any
 
 from agents import looks, own_picture
 from agents.events import Critiqued
-from agents.tasks import TASKS, Task
+from agents.tasks import TASKS, Task, on_grid
 from agents.tasks.foreign import Fit
 from agents.tasks.maze_words import cell_name
 from agents.trace import Step, Trace
@@ -87,10 +87,8 @@ def _latent(latent: LatentStep, problem: Any) -> dict[str, Any]:
 
 def _shown(values: Sequence[float], side: int, problem: Any) -> dict[str, Any]:
     """Values of a square grid's cells, without those of the margin that is not shown where it is one a square of the canvas."""
-    first, count, whole = TASKS[problem.task].grid(problem)
-    if values and side == whole:
-        kept = range(first, first + count)
-        values, side = [values[r * whole + c] for r in kept for c in kept], count
+    if kept := on_grid(TASKS[problem.task], problem, values):
+        values, side = kept, math.isqrt(len(kept))
     return {"heat": [round(value, 4) for value in values], "grid": [side, side]}
 
 

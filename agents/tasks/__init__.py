@@ -68,10 +68,9 @@ class Task:
     """(what a model that was taught the task says of a picture, how likely it takes each cell of the task's grid not to be whole, and what
     each then is) -> the words with the verdict that all bear out, as a redraw is told it. They differ where that is not the verdict that
     the words end with."""
-    inspects: bool = False
-    """Whether a model that can do so looks at the pixels of a judged picture too. What it sees there can always overrule a "correct"."""
     inspected: Collection[str] = ()
-    """Faults of which only the pixels tell, whatever the words say."""
+    """Faults of which, in a model that looks at the pixels too, only these tell, whatever the words say; of others they overrule a
+    "correct"."""
     places: Callable[[Any, Image, Image], Collection[Cell]] = lambda problem, before, after: ()
     """(problem, before, a wrong picture) -> all places at which it is right to say that it is wrong, where there is more than one:
     either end of a line that is elsewhere, either of two things of which one is too many."""
@@ -151,7 +150,6 @@ TASKS: dict[str, Task] = {
         parse_answer=lambda text: tuple(maze.parse_moves(text)),
         parse_verdict=maze.parse_verdict,
         objection=maze_verdicts.objection,
-        inspects=True,
         verdict_words=_verdict_words,
         walked_words=maze.walked_words,
         move_between=_move_between,
@@ -183,7 +181,6 @@ TASKS: dict[str, Task] = {
         done=geometry.done,
         parse_verdict=geometry.parse_verdict,
         objection=geometry.objection,
-        inspects=True,
         inspected=geometry.DAMAGED,
         parse_answer=geometry.parse_answer,
         moment=geometry.moment,
@@ -212,7 +209,6 @@ TASKS: dict[str, Task] = {
         done=compose.done,
         parse_verdict=compose.parse_verdict,
         objection=compose.objection,
-        inspects=True,
         inspected=("unreadable",),
         moment=compose.moment,
         rules=compose.RULES,
@@ -224,3 +220,11 @@ TASKS: dict[str, Task] = {
         pictures=1,
     ),
 }
+
+
+def on_grid(task: Task, problem: Any, cells: Sequence[Any]) -> tuple[Any, ...]:
+    """Of what is known of every cell of a problem's picture, row by row, that of the cells of the task's grid; nothing where it is of
+    another number of cells."""
+    first, count, whole = task.grid(problem)
+    kept = range(first, first + count)
+    return tuple(cells[r * whole + c] for r in kept for c in kept) if len(cells) == whole**2 else ()

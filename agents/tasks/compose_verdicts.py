@@ -52,7 +52,9 @@ def _broken(text: str, slot: Slot) -> str:
     seen = _ITEMS.search(" ".join(text.lower().split()))
     things = parse_things(" , ".join(item for item in seen[1].split(" , ") if item.split()[-1] == cell_name(slot))) if seen else None
     thing = things.at(slot) if things else None
-    plan = said[0] if said and cell_name(slot) in said[0] else plan_words(Scene(), Scene((thing,))) if thing else said[0] if said else ""
+    plan = said[0] if said else ""
+    if thing and cell_name(slot) not in plan:
+        plan = plan_words(Scene(), Scene((thing,)))
     return " ".join(filter(None, (_ENDS.sub(verdict, text), plan)))
 
 

@@ -17,6 +17,7 @@ from einops import reduce
 from PIL import Image as PILImage
 
 from agents.tasks.geometry_words import DAMAGED as FIGURE_DAMAGED
+from agents.tasks.maze_pictures import canvas_cells, canvas_kinds
 from agents.tasks.maze_reader import read as read_maze
 from agents.tasks.maze_rules import FLOOR, GREY
 from unimm.document import Image
@@ -100,13 +101,10 @@ def inspected(rng: random.Random, row: Row) -> Lesson:
 
 
 def maze_kinds(picture: np.ndarray, n: int) -> np.ndarray:
-    """What every token of a maze's canvas [H, W, 3] holds, as the program reads it: kinds of cells, FLOOR outside of the board."""
-    side = picture.shape[1] // TOKEN_PX
-    reading, kinds = read_maze(Image(*picture.shape[1::-1], picture.tobytes()), n), np.full((side, side), FLOOR)
-    if reading.board is not None:
-        inside = slice(reading.offset, reading.offset + n)
-        kinds[inside, inside] = np.array(reading.board.cells)
-    return kinds
+    """What every token of a maze's canvas [H, W, 3] holds, as the program reads the board: kinds of cells [side, side]."""
+    board = read_maze(Image(*picture.shape[1::-1], picture.tobytes()), n).board
+    assert board is not None  # a canvas is square and large enough
+    return np.array(canvas_kinds(board)).reshape(canvas_cells(n), canvas_cells(n))
 
 
 def missed_or_overdone(shown: np.ndarray, due: np.ndarray) -> np.ndarray:
@@ -123,13 +121,18 @@ def _damage(row: Row) -> list[tuple[int, int]] | None:
         return None
     if row["task"] == "geometry":
         return squares(row["places"] if row["fault"] in FIGURE_DAMAGED else ())
-    slots, tokens = row["places"] if row["fault"] == UNREADABLE else (), list(product(range(SLOT_TOKENS), repeat=2))
-    return [(SLOT_TOKENS * r + dr, SLOT_TOKENS * c + dc) for r, c in slots for dr, dc in tokens]
+    return slot_tokens(row["places"] if row["fault"] == UNREADABLE else ())
 
 
 def squares(corners: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
     """The tokens at whose lower right corners damage of a figure is said to be."""
     return [(row - 1, column - 1) for row, column in corners]
+
+
+def slot_tokens(slots: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
+    """The tokens of slots of a scene."""
+    tokens = list(product(range(SLOT_TOKENS), repeat=2))
+    return [(SLOT_TOKENS * r + dr, SLOT_TOKENS * c + dc) for r, c in slots for dr, dc in tokens]
 
 
 def seen_at(damaged: Iterable[tuple[int, int]], side: int) -> np.ndarray:
