@@ -34,8 +34,8 @@ def model_critic(model: UnifiedModel, task: Task, options: Options | None = None
 
     The confidence is the model's probability of the verdict itself ("correct" or "wrong"), of the reply's first word where
     it cannot be told, brought to what it is worth by the model's calibration for the task. Where "correct" is taken for "wrong", by what
-    the reply says that it sees, it is that of the least sure word. Of what the model sees in the pixels, where it looks there, it is how
-    likely the most doubted cell is not whole, and of "correct" at most how likely it is.
+    the reply says that it sees, it is that of the least sure word. Of damage that the model sees in the pixels, where it looks there, it is
+    how likely the most doubted cell is wrong, and of "correct" at most how likely it is not.
     ``poll`` is called between the model's events and may raise to stop a judgement that is under way. A reply that is no verdict counts as
     "wrong"; in a model that was not taught how to reply, with confidence 0.
     """

@@ -25,7 +25,7 @@ from agents import prompts
 from agents.evaluate import weights_hash
 from agents.run import WHICH, load_model
 from agents.state import fitted
-from agents.tasks import TASKS, Cell, Task
+from agents.tasks import TASKS, Cell, Task, geometry
 from agents.tasks.compose_words import planned
 from agents.tasks.scene import read, render
 from agents.teaching.own import TOKEN_PX, canvas, lines, packed, whole_lines
@@ -166,7 +166,14 @@ def counted(task: Task, drawing: Drawing, tally: Tally, share: float) -> tuple[T
         "words": check.words, "ok": check.ok, "fault": check.fault, "where": check.where and list(check.where),
         "changed": [list(cell) for cell in check.changed], "wrong": wrong,
         "places": [] if check.ok else sorted(list(cell) for cell in task.places(drawing.problem, drawing.before, drawing.after)),
-    }  # fmt: skip
+    } | _sights(task, drawing.problem, drawing.before, drawing.after)  # fmt: skip
+
+
+def _sights(task: Task, problem: Any, before: Image, after: Image) -> dict[str, Any]:
+    """What there is to see on a figure, for its row; of other tasks nothing more."""
+    if task.name != "geometry":
+        return {}
+    return {"sights": {kind: sorted(map(list, found)) for kind, found in geometry.sights(problem.question, before, after).items()}}
 
 
 def repair(task: Task, drawing: Drawing, words: str) -> Image | None:

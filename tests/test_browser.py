@@ -426,14 +426,13 @@ def test_a_verdict_is_shown_as_the_model_said_it(visit: Callable[..., Any], monk
 
 def test_a_verdict_that_is_taken_at_its_reading_says_so(visit: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = json.loads(next(path for path in desk.recorded().values() if Trace.load(path).task == "geometry").read_text())
-    refused = [verdict for step in data["steps"] for verdict in step["critiques"] if verdict["by"] == "model" and not verdict["ok"]]
-    reasons = ["Its reading counts" if number % 2 else "What its eye sees counts" for number in range(len(refused))]
-    for verdict, reason in zip(refused, reasons, strict=True):
-        verdict["told"] = verdict["words"]
-        verdict["words"] = re.sub(r"wrong \. .*", "correct .", verdict["words"])
+    judged = [verdict for step in data["steps"] for verdict in step["critiques"] if verdict["by"] == "model"]
+    reasons = ["Its reading counts" if number % 2 else "What its eye sees counts" for number in range(len(judged))]
+    for verdict, reason in zip(judged, reasons, strict=True):
+        seen = "none that can be told" if "eye" in reason else "connect a1 to b7"
+        said = re.sub(r"see : .*? \. ", f"see : {seen} . ", re.sub(r"(wrong \. .*|correct \.)$", "", verdict["words"]))
+        verdict |= {"ok": False, "fault": "stayed", "where": None, "words": f"{said}correct .", "told": f"{said}wrong . picture stayed ."}
         verdict["doubts"] = [0.0] * 63 + [0.8]
-        if "eye" in reason:
-            verdict["words"] = re.sub(r"see : .*? \. ", "see : none that can be told . ", verdict["words"])
     (tmp_path / "one.json").write_text(json.dumps(data))
     monkeypatch.setattr(desk, "recorded", lambda: {"one": tmp_path / "one.json"})
     with served(slipping()) as address:

@@ -65,9 +65,9 @@ class Task:
     rules: str
     """What a right next picture is, in words for a model that was not trained on the task."""
     objection: Callable[[str, Sequence[float], Sequence[str]], str] = lambda words, damage, kinds: words
-    """(what a model that was taught the task says of a picture, how likely it takes each cell of the task's grid not to be whole, and what
-    each then is) -> the words with the verdict that all bear out, as a redraw is told it. They differ where that is not the verdict that
-    the words end with."""
+    """(what a model that was taught the task says of a picture, how likely it takes each cell of the task's grid to be wrong, and what each
+    then is or what is new there) -> the words with the verdict that all bear out, as a redraw is told it. They differ where that is not
+    what the words say."""
     inspected: Collection[str] = ()
     """Faults of which, in a model that looks at the pixels too, only these tell, whatever the words say; of others they overrule a
     "correct"."""
@@ -181,7 +181,7 @@ TASKS: dict[str, Task] = {
         done=geometry.done,
         parse_verdict=geometry.parse_verdict,
         objection=geometry.objection,
-        inspected=geometry.DAMAGED,
+        inspected=tuple(geometry.DAMAGE),
         parse_answer=geometry.parse_answer,
         moment=geometry.moment,
         rules=geometry.RULES,

@@ -45,7 +45,8 @@ def _slot_of(token: int, side: int) -> Slot:
 
 
 def _broken(text: str, slot: Slot) -> str:
-    """The reply with the verdict that what is in a slot cannot be read, and a plan for it: its own, or to draw there again what it saw."""
+    """The reply with the verdict that what is in a slot cannot be read, and a plan for it: its own, or to draw there again what it saw, or,
+    where it saw nothing and has no plan, to clear it."""
     if not _ENDS.search(text):
         return text
     verdict, said = verdict_words(Verdict(False, "unreadable", slot)), PLAN.search(text)
@@ -53,8 +54,8 @@ def _broken(text: str, slot: Slot) -> str:
     things = parse_things(" , ".join(item for item in seen[1].split(" , ") if item.split()[-1] == cell_name(slot))) if seen else None
     thing = things.at(slot) if things else None
     plan = said[0] if said else ""
-    if thing and cell_name(slot) not in plan:
-        plan = plan_words(Scene(), Scene((thing,)))
+    if cell_name(slot) not in plan and (thing or not plan):
+        plan = plan_words(Scene(), Scene((thing,) if thing else ()), unclear=(slot,))
     return " ".join(filter(None, (_ENDS.sub(verdict, text), plan)))
 
 

@@ -17,18 +17,20 @@ from agents.tasks.geometry_mistakes import corrupt
 from agents.tasks.geometry_pictures import SHOWN_PX, SQUARE_PX, render
 from agents.tasks.geometry_problem import GROUPS, SPLITS, Problem, figure_from, kinds, paint, problem
 from agents.tasks.geometry_questions import shape_key
-from agents.tasks.geometry_reader import Reading, read
+from agents.tasks.geometry_reader import Reading, read, unlike
 from agents.tasks.geometry_rules import FAULTS, Verdict, changed_point, changed_points, judge, nearest_point, wrong_points
 from agents.tasks.geometry_shown import picture_words
+from agents.tasks.geometry_sights import Sights, corners, news, redrawn
 from agents.tasks.geometry_steps import Question, apply, next_step
 from agents.tasks.geometry_verdicts import objection, parse_verdict
-from agents.tasks.geometry_words import DAMAGED, done
+from agents.tasks.geometry_words import DAMAGE, DAMAGED, done
 from unimm.document import Document, Image, Text
 
 __all__ = [
-    "DAMAGED", "FAULTS", "GROUPS", "RULES", "SPLITS", "Check", "Problem", "Score", "Solution", "asks", "check", "done", "figure_from",
+    "DAMAGE", "FAULTS", "GROUPS", "RULES", "SPLITS", "Check", "Problem", "Score", "Solution", "asks", "check", "done", "figure_from",
     "gold_document", "kinds", "layout", "moment", "objection", "paint", "parse_answer", "parse_verdict", "picture_words", "place_name",
-    "places", "problem", "read", "render", "request", "score", "seen", "solve", "verdict_words",
+    "places", "problem", "read", "render", "request", "score", "seen", "sights", "solve",
+    "verdict_words",
 ]  # fmt: skip
 
 RULES = (
@@ -127,29 +129,34 @@ def seen(question: Question, before: Sheet, after: Image) -> tuple[Verdict, Shee
 
 
 def places(problem: Problem, before: Image, after: Image) -> frozenset[Point]:
-    """Points at which a wrong picture is wrong: where points, marks, letters or ends of lines are that should not be, or are gone; the
-    squares that cannot be read, where there are such."""
+    """Points at which a wrong picture is wrong: where points, marks, letters or ends of lines are that should not be, or are gone. Where it
+    is damaged, the squares that cannot be read or do not look as they are to look after this step."""
     question = problem.question
     start = read(before, question.figure).sheet or question.start
     verdict, sheet, damaged = seen(question, start, after)
-    if verdict.ok or verdict.fault in DAMAGED or sheet is None:
-        return _damage(question, verdict, damaged, after)
     due = next_step(question, start)
-    return wrong_points(start, apply(start, due) if due else start, sheet)
+    right = apply(start, due) if due else start
+    if verdict.ok or verdict.fault in DAMAGED or sheet is None:
+        return _damage(question, verdict, damaged, after, redrawn(before, start, right))
+    return wrong_points(start, right, sheet)
 
 
-def damage(question: Question, before: Sheet, after: Image) -> frozenset[Point]:
-    """Where a picture that follows on the sheet ``before`` is damaged: squares that cannot be read, or points at which the figure has
-    changed; nowhere if it is right, or another step is all that is wrong."""
-    verdict, _, damaged = seen(question, before, after)
-    return _damage(question, verdict, damaged, after)
+def sights(question: Question, before: Image, after: Image, start: Sheet | None = None) -> Sights:
+    """What there is to see on a picture: where it is damaged, whatever is due, and what is new on it or gone. ``start`` is the sheet that
+    the picture before shows, where that is known."""
+    start = start or read(before, question.figure).sheet or question.start
+    verdict, sheet, damaged = seen(question, start, after)
+    shown = sheet or start
+    return news(start, shown) | {"damaged": _damage(question, verdict, damaged, after, redrawn(before, start, shown))}
 
 
-def _damage(question: Question, verdict: Verdict, damaged: Sequence[Point], after: Image) -> frozenset[Point]:
-    if verdict.fault != "figure_changed":
-        return frozenset(damaged)
-    shown = read(after).sheet
-    return frozenset() if shown is None else changed_points(question.figure, shown.figure)
+def _damage(question: Question, verdict: Verdict, damaged: Sequence[Point], after: Image, right: Image) -> frozenset[Point]:
+    """Where a picture that is to look like the ``right`` one is damaged: nowhere if it is right, or another step is all that is wrong."""
+    if verdict.fault not in DAMAGED:
+        return frozenset()
+    shown = read(after).sheet if verdict.fault == "figure_changed" else None
+    changed = frozenset(damaged) if shown is None else changed_points(question.figure, shown.figure)
+    return changed | corners(unlike(after, right))
 
 
 def _judged(question: Question, before: Sheet, reading: Reading) -> Verdict:

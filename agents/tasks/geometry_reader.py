@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from einops import rearrange
+from PIL import Image as PILImage
 
 from agents.tasks.figure import Figure, Point, Segment, Sheet, Square
 from agents.tasks.geometry_finder import best_letter, find_figure
-from agents.tasks.geometry_pictures import INK_PX, LINE_PX, MARK_PX, dot_stain, render
+from agents.tasks.geometry_pictures import INK_PX, LINE_PX, MARK_PX, SHOWN_PX, dot_stain, render
 from agents.tasks.geometry_strokes import Covers, broken, by_square, covers, explained, find_lines, find_marks, smoothed, widened
 from unimm.document import Image
 
@@ -46,6 +48,19 @@ def read(image: Image, figure: Figure | None = None) -> Reading:
     if figure is None:
         return Reading(None, _worst(stray), bool(stray.any()))
     return Reading(Sheet(figure, marks, lines), _worst(stray + _damage(seen, figure)), bool(stray.any()))
+
+
+def unlike(image: Image, other: Image) -> frozenset[Square]:
+    """The squares in which two shown pictures differ by as much as makes a figure damaged."""
+    one, two = (_paint(picture) for picture in (image, other))
+    apart, most = by_square(np.abs(one - two).max(0)), np.maximum(*(by_square(paint.max(0)) for paint in (one, two)))
+    return frozenset((int(r), int(c)) for r, c in np.argwhere(apart > DAMAGE_PX + _DAMAGE_SHARE * most))
+
+
+def _paint(image: Image) -> np.ndarray:
+    """How far a picture is from white, from 0 to 1, smoothed as ink is that is held against a figure's: [rgb, 256, 256]."""
+    rgb = np.asarray(image.to_pil().resize((SHOWN_PX, SHOWN_PX), PILImage.Resampling.BILINEAR), np.float32)
+    return np.stack([smoothed(1 - channel / 255, 5) for channel in rearrange(rgb, "y x rgb -> rgb y x")])
 
 
 def _worst(badness: np.ndarray) -> tuple[Square, ...]:

@@ -117,13 +117,19 @@ def changed_points(before: Figure, after: Figure) -> frozenset[Point]:
 def wrong_points(before: Sheet, due: Sheet, after: Sheet) -> frozenset[Point]:
     """Marks, and ends of lines, of one sheet and not the other of the fault that comes first: what is lost, or else what is there and
     should not be."""
+    if gone := lost(before, after):
+        return gone
     lines = joined(after.lines)
-    lost = {end for line in before.lines if not any(covers(other, line) for other in lines) for end in line}
-    if gone := lost | (before.marks - after.marks):
-        return frozenset(gone)
     ends = {end for line in lines - joined(due.lines) for end in line}
     explained = {end for line in joined(due.lines) for end in line} | due.marks
     return frozenset((ends - explained or ends) | (after.marks - due.marks))
+
+
+def lost(before: Sheet, after: Sheet) -> frozenset[Point]:
+    """The marks, and the ends of lines, of one sheet that the one after it does not show any more."""
+    lines = joined(after.lines)
+    ends = {end for line in before.lines if not any(covers(other, line) for other in lines) for end in line}
+    return frozenset(ends | (before.marks - after.marks))
 
 
 def nearest_point(points: Iterable[Point], square: Square) -> Point | None:

@@ -1,19 +1,20 @@
 """What the model says of a figure, read again: its verdict, and whether its own words bear it out.
 
 A reply tells what is seen, then what was due, then the verdict. Where it says "correct" of what it has just read to be something else, its
-reading counts and not its conclusion: looking is harder than holding two steps against each other, and the reply shows both.
+reading counts and not its conclusion: looking is harder than holding two steps against each other, and the reply shows both. Where the
+pixels were looked at too, what was seen there counts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from agents.tasks.figure import SIDE, Point
+from agents.tasks.figure import SIDE, Point, point_name
 from agents.tasks.geometry_rules import FAULTS, Verdict, nearest
 from agents.tasks.geometry_steps import Step
-from agents.tasks.geometry_words import DAMAGE, DAMAGED, parse_reading, parse_step, verdict_words
+from agents.tasks.geometry_words import DAMAGE, parse_reading, parse_step, step_words, verdict_words
 from agents.tasks.maze_words import cell_at
 
 LIKELY = 0.2
@@ -22,6 +23,7 @@ _KINDS = {words: kind for kind, words in FAULTS.items()}
 _CORRECT = re.compile(r"\bcorrect \.", re.IGNORECASE)
 _ENDS = re.compile(r"\b(?:correct|wrong) \..*", re.IGNORECASE | re.DOTALL)
 _WRONG = re.compile(r"wrong \. (?P<fault>[a-z ]+?)(?: at (?P<point>[a-h][1-8]))? \.")
+_DRAWN = re.compile(r" drawn (?P<drawn>.+?) \. ")
 _SEEN = re.compile(r"see : (?P<seen>.+?) \. (?P<due>.*)")
 
 
@@ -33,19 +35,20 @@ def parse_verdict(text: str) -> tuple[bool, str | None, Point | None]:
 
 
 def objection(text: str, damage: Sequence[float] = (), kinds: Sequence[str] = ()) -> str:
-    """A reply as a redraw is told it: with the verdict that its words bear out, and with what is seen of damage.
+    """A reply as a redraw is told it: with the verdict that its words bear out, and with what is seen in the pixels.
 
-    ``damage`` has the chances of SIDE x SIDE squares to be damaged, or of the points at their lower right corners to be changed. It knows
-    better than the words whether a picture is damaged, and where. Of a wrong step only the words know, and ``kinds`` say nothing.
+    ``damage`` has the chances of SIDE x SIDE squares to be damaged, or of the points at their lower right corners to be changed, ``kinds``
+    what each then is, or what is new at that point. Eyes know better than words whether a picture is damaged, where, and what was drawn;
+    what was due only the words know.
     """
     verdict = Verdict(*parse_verdict(text))
-    if damage and (verdict.ok or verdict.fault in DAMAGED):
-        if max(damage) > LIKELY:
-            verdict = _damaged(damage, text)
-        elif not verdict.ok:
-            text = _without_damage(text)
-            verdict = _stepped(text, verdict)
-    return _ENDS.sub(verdict_words(verdict), text) if verdict != _concluded(text) else text
+    if damage and max(damage) > LIKELY:
+        verdict = _damaged(damage, kinds, text)
+    elif damage:
+        text = _with_steps(text, _drawn(kinds))
+        verdict = _stepped(text, verdict)
+    told = _ENDS.sub(verdict_words(verdict), text) if verdict != _concluded(text) else text
+    return told if Verdict(*parse_verdict(told)) == verdict else _with_damage(told, verdict)
 
 
 def _concluded(text: str) -> Verdict:
@@ -79,27 +82,58 @@ def _placed(text: str, verdict: Verdict) -> Verdict:
     return replace(verdict, where=nearest(known, where) or where)
 
 
-def _damaged(damage: Sequence[float], text: str) -> Verdict:
-    """The verdict on a damaged picture: at the square that is most likely so, or the point of the figure at its lower right corner."""
-    row, column = divmod(damage.index(max(damage)), SIDE)
-    where = (row + 1, column + 1)
+def _damaged(damage: Sequence[float], kinds: Sequence[str], text: str) -> Verdict:
+    """The verdict on a damaged picture: at the square that is most likely so, or the point of the figure or of what was drawn before at its
+    lower right corner."""
+    worst = damage.index(max(damage))
+    where = tuple(number + 1 for number in divmod(worst, SIDE))
+    if kinds[worst] == "missed":
+        return Verdict(False, "line_lost" if where in _lines_before(text) else "mark_lost", where)
     return Verdict(False, "figure_changed" if where in parse_reading(text).values() else "unreadable", where)
+
+
+def _lines_before(text: str) -> set[Point]:
+    """The ends of the lines that a reply names as drawn before."""
+    told = _DRAWN.search(text)
+    lines = re.findall(r"([a-h][1-8]) to ([a-h][1-8])", told["drawn"]) if told else []
+    return {point for line in lines for name in line if (point := _place_at(name))}
+
+
+def _drawn(kinds: Sequence[str]) -> list[Step] | None:
+    """The steps that are seen; None where ends of lines do not make up one line."""
+    marks, ends = ([(square // SIDE + 1, square % SIDE + 1) for square, kind in enumerate(kinds) if kind == what]
+                   for what in ("marked", "ended"))  # fmt: skip
+    if len(ends) not in (0, 2):
+        return None
+    return [*(Step("mark", mark) for mark in marks), *([Step("connect", *ends)] if ends else [])]
+
+
+def _with_damage(text: str, verdict: Verdict) -> str:
+    """A reply that sees this damage and nothing else: a step that is not the due one would count for more."""
+    told = _SEEN.search(text)
+    if told is None or verdict.where is None:
+        return text
+    return f"{text[: told.start('seen')]}{DAMAGE[verdict.fault or 'unreadable']} {point_name(verdict.where)}{text[told.end('seen') :]}"
+
+
+def _with_steps(text: str, steps: Sequence[Step] | None) -> str:
+    """A reply that sees these steps, and nothing that is damaged; of steps that are not known those that it sees itself."""
+    told = _SEEN.search(text)
+    if told is None:
+        return text
+    own = [item for item in told["seen"].split(" , ") if parse_step(item)]
+    items = own if steps is None or _ends(steps) == _ends(map(parse_step, own)) else [step_words(step).removesuffix(" .") for step in steps]
+    return text[: told.start("seen")] + (" , ".join(items) or "none") + text[told.end("seen") :]
+
+
+def _ends(steps: Iterable[Step | None]) -> list[tuple[Point, ...]]:
+    return sorted(step.ends for step in steps if step)
 
 
 def _stepped(text: str, said: Verdict) -> Verdict:
     """The verdict on a whole picture: on the step alone, where the reply tells one."""
     due, seen, others = _told(text)
     return said if others else _held_against(due, seen) or Verdict(True)
-
-
-def _without_damage(text: str) -> str:
-    """A reply that does not see damage."""
-    told = _SEEN.search(text)
-    if told is None:
-        return text
-    words = [DAMAGE[fault] for fault in DAMAGED]
-    items = [item for item in told["seen"].split(" , ") if item.split()[0] not in words]
-    return text[: told.start("seen")] + (" , ".join(items) or "none") + text[told.end("seen") :]
 
 
 def contradiction(text: str) -> Verdict | None:

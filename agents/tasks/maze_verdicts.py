@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from agents.tasks.maze_rules import Verdict
 from agents.tasks.maze_words import parse_verdict, verdict_words
 
-LIKELY = 0.4
+LIKELY = 0.5
 """Chance of the most doubted cell from which a board that the words pass is taken for wrong."""
 _FAULTS = {"missed": "dead_end_missed", "overdone": "route_greyed"}
 

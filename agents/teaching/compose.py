@@ -19,7 +19,7 @@ from agents.tasks.compose_words import INSTRUCTIONS, asked, check_words, describ
 from agents.tasks.maze_words import cell_name
 from agents.tasks.scene import COLOURS, SHAPES, SIDE, SIZES, Scene, Slot, Thing, canvas, read
 from agents.teaching.blots import blotted
-from agents.teaching.own import SLOT_TOKENS, pair, seen_at, slot_tokens
+from agents.teaching.own import SLOT_TOKENS, pair, slot_tokens, tokens_at
 from unimm.document import Image
 from unimm.train.data import IGNORED, Branch, Lesson
 
@@ -84,7 +84,7 @@ def inspection(rng: random.Random, split: str = "train") -> Lesson:
     ask, before, after = _asked(rng, split)
     shown = corrupt(rng, ask, before, after) if rng.random() < 0.4 else after
     picture, _, unclear = _blotted(rng, shown) if rng.random() < BROKEN else (canvas(shown), shown, ())
-    return pair(np.stack([canvas(before), picture]), seen_at(slot_tokens(unclear), SLOT_TOKENS * SIDE))
+    return pair(np.stack([canvas(before), picture]), tokens_at({"damaged": slot_tokens(unclear)}, SLOT_TOKENS * SIDE))
 
 
 def _at(slots: Iterable[Slot]) -> np.ndarray:

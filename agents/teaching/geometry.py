@@ -13,14 +13,15 @@ from agents.tasks import geometry
 from agents.tasks import geometry_words as words
 from agents.tasks.figure import SIDE, Point, Sheet, point_name
 from agents.tasks.geometry_mistakes import corrupt
-from agents.tasks.geometry_pictures import SHOWN_PX, SQUARE_PX, canvas, halved, render_pixels
+from agents.tasks.geometry_pictures import SHOWN_PX, SQUARE_PX, canvas, halved, render, render_pixels
 from agents.tasks.geometry_questions import generate
-from agents.tasks.geometry_rules import Verdict, changed_points, judge
+from agents.tasks.geometry_rules import Verdict, judge, lost
+from agents.tasks.geometry_sights import sights
 from agents.tasks.geometry_steps import Question, Step, apply, next_step
 from agents.tasks.maze_words import cell_name
 from agents.teaching.blots import blotted
 from agents.teaching.drills import drill
-from agents.teaching.own import pair, seen_at, squares
+from agents.teaching.own import pair, seen_at
 from unimm.document import Image
 from unimm.train.data import IGNORED, Branch, Lesson
 
@@ -54,8 +55,9 @@ DRILLS = 0.35
 JUDGED, COMPARED, ELSEWHERE = 0.6, 0.6, 0.5
 """Share of the problems in words that hold what would be seen against what is due, the share of these in which both are given, so that the
 verdict alone has to follow from them, point by point, and the share in which a mark or a line surely is elsewhere."""
-SPOILT = 0.2
-"""Share of the inspector's pictures that are patchworks or have blots."""
+SPOILT, LOST = 0.2, 0.25
+"""Share of the inspector's pictures that are patchworks or have blots; and of its mistakes that surely miss what was drawn before, where
+anything was."""
 ANSWERED = 0.5
 """Share of the problems in words that surely come after the last line: sums and products need more practice than a picture gives."""
 
@@ -183,18 +185,27 @@ def _unclear(damaged: Sequence[Point]) -> np.ndarray:
 
 
 def inspection(rng: random.Random, split: str = "train") -> Lesson:
-    """One sheet and one after it, without words: right, with a mistake, or spoilt; and where it is damaged."""
+    """One sheet and one after it, without words: right, with a mistake, or spoilt; and what there is to see on it."""
     question = generate(split, rng)
     at = rng.randrange(len(question.sheets) - 1)
     before, right = question.sheets[at : at + 2]
     chance = rng.random()
     if chance < SPOILT:
         shown = _spoilt(rng, before, right)
-        places = geometry.damage(question, before, Image(SHOWN_PX, SHOWN_PX, shown.tobytes()))
-        return pair(np.stack([canvas(before), halved(shown)]), seen_at(squares(places), SIDE))
-    sheet = right if chance < 0.6 else corrupt(rng, before, right)
-    changed = changed_points(before.figure, sheet.figure) if sheet.figure != before.figure else ()
-    return pair(np.stack([canvas(before), canvas(sheet)]), seen_at(squares(changed), SIDE))
+        found = geometry.sights(question, render(before), Image(SHOWN_PX, SHOWN_PX, shown.tobytes()), before)
+        return pair(np.stack([canvas(before), halved(shown)]), seen_at(found, SIDE))
+    sheet = right if chance < 0.6 else _mistaken(rng, before, right)
+    return pair(np.stack([canvas(before), canvas(sheet)]), seen_at(sights(before, sheet), SIDE))
+
+
+def _mistaken(rng: random.Random, before: Sheet, right: Sheet) -> Sheet:
+    """A sheet with a mistake; of those that have lost what was drawn before, which are rare, a few more."""
+    sheet, gone = corrupt(rng, before, right), rng.random() < LOST
+    for _ in range(30 if gone and (before.marks or before.lines) else 0):
+        if lost(before, sheet):
+            break
+        sheet = corrupt(rng, before, right)
+    return sheet
 
 
 def _finished(rng: random.Random, question: Question) -> Lesson:

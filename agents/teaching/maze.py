@@ -28,6 +28,8 @@ LARGE = 0.3
 """Share of boards of 9 to 12 cells a side; they need the larger canvas and cost several times as much."""
 LARGE_INSPECTED = 0.6
 """The same for the inspector, to which no words come."""
+LOOPS_INSPECTED, ASTRAY = 0.4, 0.4
+"""Share of the inspector's boards that have loops, and of its steps that are any legal one: floor beside a trail is no dead end there."""
 LARGE_JUDGED = 0.3
 """Share of these with pictures to judge: what a picture shows where is harder to learn for them than whether it is right."""
 
@@ -90,12 +92,32 @@ def _wrong_cells(before: maze.Board, right: maze.Board | None, after: maze.Board
 
 def inspection(rng: random.Random, split: str = "train") -> Lesson:
     """One board and one after it, without words, right or wrong; and what its cells are."""
-    frames = frames_of(next(maze_boards(rng, split, large=LARGE_INSPECTED)))
+    frames = frames_of(next(maze_boards(rng, split, LOOPS_INSPECTED, LARGE_INSPECTED)))
     at = _moment(rng, frames[:-1] or frames, greyed=0.6)
     before, right = frames[at], frames[min(at + 1, len(frames) - 1)]
+    if not before.greying and rng.random() < ASTRAY:
+        before, right = _led_astray(rng, before)
     after = right if right != before and rng.random() < 0.5 else _inspected(rng, before, right)
     seen, side = _seen_cells(before, right, after), maze.canvas_cells(before.n)
     return pair(np.stack([maze.render_cells(board) for board in (before, after)]), seen.reshape(side, side))
+
+
+def _led_astray(rng: random.Random, board: maze.Board) -> tuple[maze.Board, maze.Board]:
+    """A board some legal steps later, and one more of them: where ways part, the shortest is not the only right one."""
+    after = board
+    for _ in range(rng.randint(1, 6)):
+        if steps := _legal_steps(after):
+            board, after = after, rng.choice(steps)
+    return board, after
+
+
+def _legal_steps(board: maze.Board) -> list[maze.Board]:
+    """All boards that may come next where the agent goes."""
+    if board.agent is None or board.agent == board.goal:
+        return []
+    (r, c), inside = board.agent, range(board.n)
+    near = [move for move, (dr, dc) in maze.MOVES.items() if r + dr in inside and c + dc in inside]
+    return [after for after in (maze.step(board, move) for move in near) if maze.judge(board, after).ok]
 
 
 def _inspected(rng: random.Random, before: maze.Board, right: maze.Board) -> maze.Board:

@@ -16,20 +16,19 @@ import numpy as np
 from einops import reduce
 from PIL import Image as PILImage
 
-from agents.tasks.geometry_words import DAMAGED as FIGURE_DAMAGED
 from agents.tasks.maze_pictures import canvas_cells, canvas_kinds
 from agents.tasks.maze_reader import read as read_maze
 from agents.tasks.maze_rules import FLOOR, GREY
 from unimm.document import Image
 from unimm.errors import BadInput
-from unimm.star.inspector import DAMAGED, MISSED, OVERDONE, WHOLE
+from unimm.star.inspector import DAMAGED, ENDED, MARKED, MISSED, OVERDONE, SEES, WHOLE
 from unimm.train.data import IGNORED, Branch, Lesson
 
 Row = Mapping[str, Any]
 """One drawing, as a line of a file: "task", "ask" (how its verdict is asked for), "words" (the program's verdict), "ok", the
 pictures "before", "after" (the drawing) and "repaired" (None where it is right or not known), "wrong": the (row, column) of
 every token that is not as in the repaired picture (None where that is not known), "places": all at which it is right to say that it is
-wrong."""
+wrong; "sights" of a figure: what there is to see, and where."""
 TOKEN_PX = 16
 SLOT_TOKENS = 2
 """Tokens along the side of a scene's slot."""
@@ -53,7 +52,7 @@ class Own:
 
     def inspection(self, rng: random.Random, task: str) -> Lesson | None:
         """A drawing of which it is known where it is damaged, without words; None as above."""
-        kinds = [[row for row in rows.get(task, ()) if _damage(row) is not None] for rows in (self.wrong, self.right)]
+        kinds = [[row for row in rows.get(task, ()) if _known(row)] for rows in (self.wrong, self.right)]
         kinds = [rows for rows in kinds if rows]
         return inspected(rng, rng.choice(rng.choice(kinds))) if kinds and self._turn(rng) else None
 
@@ -79,13 +78,13 @@ def judged(row: Row) -> Lesson:
 
 
 def inspected(rng: random.Random, row: Row) -> Lesson:
-    """Before and drawing, and what the inspector is to see in it: of a figure's wrong step nothing.
+    """Before and drawing, and what the inspector is to see in it.
 
     IN_PART of those that cannot be read have some tokens as they should be: what is left of the faults, and of the blemishes that are none,
-    can then stand alone.
+    can then stand alone. A figure may be new in these, too.
     """
     shown = np.stack([pixels(row["before"]), pixels(row["after"])])
-    seen = seen_at(_damage(row) or (), shown.shape[1] // TOKEN_PX)
+    seen = _seen(row, shown.shape[1] // TOKEN_PX)
     if row["repaired"] is None:
         return pair(shown, seen)
     due = pixels(row["repaired"])
@@ -96,7 +95,7 @@ def inspected(rng: random.Random, row: Row) -> Lesson:
         share, slot = rng.random(), SLOT_TOKENS if row["task"] == "compose" else 1
         mended = np.array([[rng.random() < share for _ in line[::slot]] for line in seen[::slot]]).repeat(slot, 0).repeat(slot, 1)
         at = mended.repeat(TOKEN_PX, 0).repeat(TOKEN_PX, 1)[..., None]
-        shown[1], seen = np.where(at, due, shown[1]), np.where(mended, WHOLE, seen)
+        shown[1], seen = np.where(at, due, shown[1]), np.where(mended, IGNORED if row["task"] == "geometry" else WHOLE, seen)
     return pair(shown, seen)
 
 
@@ -112,35 +111,37 @@ def missed_or_overdone(shown: np.ndarray, due: np.ndarray) -> np.ndarray:
     return np.where((due == GREY) & (shown == FLOOR), MISSED, np.where((due == FLOOR) & (shown == GREY), OVERDONE, DAMAGED))
 
 
-def _damage(row: Row) -> list[tuple[int, int]] | None:
-    """The tokens that the inspector is to find in a drawing, None where they are not known: in a maze all wrong ones, for what is right
-    there lies in the pictures; in a figure or a scene those that are damaged."""
-    if row["task"] == "maze":
-        return [(r, c) for r, c in row["wrong"]] if row["wrong"] is not None else None
-    if "places" not in row:
-        return None
+def _known(row: Row) -> bool:
+    """Whether it is known what the inspector is to see in a drawing: in a maze it lies in the pictures, once it is known what is right."""
+    return row["wrong"] is not None if row["task"] == "maze" else ("sights" if row["task"] == "geometry" else "places") in row
+
+
+def _seen(row: Row, side: int) -> np.ndarray:
+    """What the inspector is to see in a drawing [side, side]; in a maze all that is wrong, as damage."""
     if row["task"] == "geometry":
-        return squares(row["places"] if row["fault"] in FIGURE_DAMAGED else ())
-    return slot_tokens(row["places"] if row["fault"] == UNREADABLE else ())
+        return seen_at(row["sights"], side)
+    found = slot_tokens(row["places"] if row["fault"] == UNREADABLE else ()) if row["task"] == "compose" else row["wrong"]
+    return tokens_at({"damaged": found}, side)
 
 
-def squares(corners: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
-    """The tokens at whose lower right corners damage of a figure is said to be."""
-    return [(row - 1, column - 1) for row, column in corners]
+def seen_at(sights: Mapping[str, Iterable[Sequence[int]]], side: int) -> np.ndarray:
+    """What there is to see at the lower right corners of tokens; what is wrong hides what is new, and the end of a line a mark."""
+    return tokens_at({kind: [(row - 1, column - 1) for row, column in corners] for kind, corners in sights.items()}, side)
+
+
+def tokens_at(found: Mapping[str, Iterable[Sequence[int]]], side: int) -> np.ndarray:
+    """What tokens show [side, side], by kind (of SEES); those that are not named are whole."""
+    seen = np.full((side, side), WHOLE)
+    for kind in (MARKED, ENDED, OVERDONE, MISSED, DAMAGED):
+        for r, c in found.get(SEES[kind], ()):
+            seen[r, c] = kind
+    return seen
 
 
 def slot_tokens(slots: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
     """The tokens of slots of a scene."""
     tokens = list(product(range(SLOT_TOKENS), repeat=2))
     return [(SLOT_TOKENS * r + dr, SLOT_TOKENS * c + dc) for r, c in slots for dr, dc in tokens]
-
-
-def seen_at(damaged: Iterable[tuple[int, int]], side: int) -> np.ndarray:
-    """What the inspector is to see where nothing is missed or overdone: DAMAGED and WHOLE tokens, [side, side]."""
-    seen = np.full((side, side), WHOLE)
-    for at in damaged:
-        seen[at] = DAMAGED
-    return seen
 
 
 def pair(shown: np.ndarray, seen: np.ndarray) -> Lesson:

@@ -2,8 +2,8 @@
 
 Right next pictures of problems of the split train are drawn in one pass, every token sampled after the right ones before it, a dozen
 problems at once: many times faster than to let the model draw, and it slips in the same places. Half of the pictures then go on
-from their slips, in one more pass: a line that has left its way leads elsewhere. The program checks each picture; wrong ones and about as
-many right ones are kept, in files as ``agents.mistakes`` writes them.
+from their slips, in one more pass: a line that has left its way leads elsewhere. With ``--runs`` it is what the model draws in whole runs
+instead. The program checks each picture; wrong ones and about as many right ones are kept, in files as ``agents.mistakes`` writes them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,10 @@ from agents.tasks import geometry_words as words
 from agents.tasks.compose_words import think_words
 from agents.tasks.geometry_pictures import canvas
 from agents.teaching import own
+from agents.teaching.runs import run_pictures
 from unimm.document import Image
 from unimm.errors import BadInput, UnimmError
+from unimm.model import UnifiedModel
 from unimm.star.generate import StarModel
 from unimm.star.options import REFINING
 from unimm.star.pictures import fitted, from_tokens, to_canvas
@@ -158,13 +160,13 @@ def _columns(codes: Tensor) -> int:
 
 
 def collect(
-    model: StarModel, task: Task, series: str, seed: int, minutes: float, file: Path, clock: Callable[[], float] = time.monotonic
+    drawings: Iterable[Drawing], task: Task, series: str, minutes: float, file: Path, clock: Callable[[], float] = time.monotonic
 ) -> Tally:
-    """Append what is kept to ``file`` until the minutes are over."""
+    """Append what is kept of some drawings to ``file`` until the minutes are over."""
     began, tally = clock(), Tally()
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8") as out:
-        for drawing in slips(model, task, seed):
+        for drawing in drawings:
             tally, row = counted(task, drawing, tally, RIGHT)
             if row is not None:
                 out.write(json.dumps({"task": task.name, "series": series, "number": tally.tried, **row, "tally": asdict(tally)}) + "\n")
@@ -172,6 +174,17 @@ def collect(
             if clock() - began >= 60 * minutes:
                 break
     return tally
+
+
+def _drawings(model: UnifiedModel, task: Task, given: argparse.Namespace) -> Iterator[Drawing]:
+    if given.runs is not None:
+        known = {str(group): group for group in task.groups}
+        if strange := [name for name in given.runs if name not in known]:
+            raise BadInput(f"{task.name} has no group {strange[0]!r}. It has {', '.join(known)}.")
+        return run_pictures(model, task, given.seed, [known[name] for name in given.runs])
+    if not isinstance(model, StarModel):
+        raise BadInput(f"{given.model} is not of the embedded kind, whose stack draws a picture in one pass.")
+    return slips(model, task, given.seed)
 
 
 def main(arguments: Sequence[str] | None = None, load: Callable[[str], Any] = load_model) -> int:
@@ -182,15 +195,14 @@ def main(arguments: Sequence[str] | None = None, load: Callable[[str], Any] = lo
     flags.add_argument("--model", default="star-tiny", help=f"{WHICH} (default: star-tiny)")
     flags.add_argument("--task", choices=list(MOMENTS), default="geometry", help="whose pictures (default: geometry)")
     flags.add_argument("--seed", type=int, default=0, help="which problems, moments and codes (default: 0)")
+    flags.add_argument("--runs", nargs="*", metavar="GROUP", help="pictures of whole runs instead, on problems of these groups (none: all)")
     flags.add_argument("--minutes", type=float, default=6.0, help="stop after so many minutes (default: 6)")
     flags.add_argument("--out", type=Path, required=True, help="file of drawings, one JSON line each; it is appended to")
     given = flags.parse_args(arguments)
     try:
-        model = load(given.model)
-        if not isinstance(model, StarModel):
-            raise BadInput(f"{given.model} is not of the embedded kind, whose stack draws a picture in one pass.")
-        series = f"{weights_hash(given.model)[:12] or model.name} slips {given.seed}"
-        tally = collect(model, TASKS[given.task], series, given.seed, given.minutes, given.out)
+        model, task = load(given.model), TASKS[given.task]
+        series = f"{weights_hash(given.model)[:12] or model.name} {'slips' if given.runs is None else 'runs'} {given.seed}"
+        tally = collect(_drawings(model, task, given), task, series, given.minutes, given.out)
     except (UnimmError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -93,9 +93,11 @@ def test_what_is_broken_comes_before_all_else_and_is_drawn_again_as_it_was_seen(
     assert objection(reply(TRIANGLES, wanted, end), doubting(2, 6, 0.1)) == objection(reply(TRIANGLES, wanted, end))
 
 
-def test_what_is_broken_where_nothing_was_seen_keeps_the_plan_of_the_words() -> None:
+def test_what_is_broken_where_nothing_was_seen_keeps_the_plan_of_the_words_or_is_cleared() -> None:
     said = reply(TRIANGLES, "first 3 any triangle any", "wrong . extra at c4 . plan : clear c4 .")
     assert objection(said, doubting(0, 0, 0.9)) == said.replace("extra at c4", "unreadable at a1")
+    passed = reply(TRIANGLES, "first 3 any triangle any", "correct .")
+    assert objection(passed, doubting(0, 0, 0.9)) == passed.replace("correct .", "wrong . unreadable at a1 . plan : clear a1 .")
     assert objection("no verdict", doubting(0, 0, 0.9)) == "no verdict"
 
 

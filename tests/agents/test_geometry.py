@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise, product
+from math import dist
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from agents.tasks.figure import Point
 from agents.tasks.geometry_mistakes import corrupt
 from agents.tasks.geometry_pictures import INK, ORANGE, render_pixels
 from agents.tasks.geometry_questions import KINDS, draft, generate, rebuild, shape_key
-from agents.tasks.geometry_rules import judge
+from agents.tasks.geometry_rules import joined, judge
 from agents.tasks.geometry_solver import solve_independently
 from agents.tasks.geometry_verdicts import parse_verdict
 from agents.tasks.maze_words import cell_name
@@ -138,7 +139,37 @@ def test_all_points_that_are_wrong_may_be_named_and_no_others() -> None:
         wrong = corrupt(rng, before, right)
         truth, places = judge(before, right, wrong), named(wrong)
         assert truth.where is None or truth.where in places or truth.fault == "too_early", (truth, places)
-        assert len(places) <= 4
+        assert len(places) <= 4 or truth.fault == "figure_changed"
+
+
+def test_a_damaged_figure_is_wrong_at_its_points_and_wherever_it_looks_otherwise() -> None:
+    problem = geometry.problem("test", 0, "rectangle_half")
+    (before, right), figure = problem.question.sheets[:2], problem.question.figure
+    gone = max(figure.sides, key=lambda side: dist(*side))
+    wrong = replace(right, figure=replace(figure, sides=tuple(side for side in figure.sides if side != gone)))
+    places = geometry.places(problem, geometry.render(before), geometry.render(wrong))
+    (top, left), (bottom, right_end) = gone
+    assert set(gone) < places
+    beside = {(r, c) for r, c in places - set(gone)}
+    assert beside and all(top <= r <= bottom + 1 and left <= c <= right_end + 1 for r, c in beside)
+    seen = geometry.sights(problem.question, geometry.render(before), geometry.render(wrong))
+    assert seen["damaged"] == places and seen["missed"] == frozenset()
+
+
+def test_what_is_new_is_seen_whatever_was_due() -> None:
+    rng = random.Random(7)
+    for problem in PROBLEMS[::3]:
+        *_, before, right = problem.question.sheets
+        gone = geometry.sights(problem.question, geometry.render(right), geometry.render(before))
+        assert gone["missed"] == {end for line in right.lines - before.lines for end in line} | (right.marks - before.marks)
+        for sheet in (right, corrupt(rng, before, right)):
+            found = geometry.sights(problem.question, geometry.render(before), geometry.render(sheet))
+            if sheet.figure != before.figure:
+                continue
+            assert found["damaged"] == frozenset()
+            assert found["marked"] == sheet.marks - before.marks
+            if len(lines := joined(sheet.lines) - joined(before.lines)) == 1:
+                assert found["ended"] == {end for line in lines for end in line}
 
 
 def test_replies_are_parsed() -> None:

@@ -16,7 +16,7 @@ from agents.tasks import geometry_words as words
 from agents.tasks.figure import Point
 from agents.tasks.geometry_mistakes import corrupt
 from agents.tasks.geometry_questions import generate
-from agents.tasks.geometry_rules import judge
+from agents.tasks.geometry_rules import Verdict, judge
 from agents.tasks.geometry_steps import next_step
 from agents.tasks.geometry_verdicts import contradiction, objection, parse_verdict
 from unimm.document import Text
@@ -129,7 +129,15 @@ def doubting(*squares: tuple[int, int, float]) -> tuple[float, ...]:
     return tuple(chances.get(divmod(square, 8), 0.01) for square in range(64))
 
 
-CHANGED = "wrong . figure changed at b3 ."
+def seeing(marks: str = "", ends: str = "e1 d6", **others: str) -> tuple[str, ...]:
+    """What squares are or what is new at their lower right corners, by the names of these."""
+    kinds = {name: kind for kind, names in {"marked": marks, "ended": ends, **others}.items() for name in names.split()}
+    return tuple(kinds.get(words.point_name((row, column)), "damaged") for row in range(1, 9) for column in range(1, 9))
+
+
+CHANGED, EXTRA = "wrong . figure changed at b3 .", "wrong . extra line at c3 ."
+MARK = "A e1 . E d6 . altitude from A e1 , first its foot . at 3 , 1 . mark c1 . "
+DRAWN = "A e1 . E d6 . drawn c2 , e4 to g7 . line from A to E . connect e1 to d6 . "
 
 
 @pytest.mark.parametrize(
@@ -142,20 +150,51 @@ CHANGED = "wrong . figure changed at b3 ."
         (" , changed b3", CHANGED, doubting((5, 4, 0.8), (2, 1, 0.9)), " , changed b3", CHANGED),
         (" , changed b3", CHANGED, doubting((5, 4, 0.1)), "", "correct ."),
         (" , unreadable c3", "wrong . point unreadable at c3 .", doubting((5, 4, 0.1)), "", "correct ."),
-        (" , connect c3 to c4", "wrong . extra line at c3 .", doubting((0, 4, 0.9)), " , connect c3 to c4", "wrong . extra line at c3 ."),
-        ("", "wrong . and so on", doubting((0, 4, 0.9)), "", "wrong . and so on"),
+        (" , connect c3 to c4", EXTRA, doubting((0, 4, 0.9)), " , connect c3 to c4", "wrong . figure changed at e1 ."),
+        (" , connect c3 to c4", EXTRA, doubting((5, 4, 0.9)), None, "wrong . point unreadable at e6 ."),
+        (" , connect c3 to c4", EXTRA, doubting((0, 4, 0.1)), "", "correct ."),
     ],
 )  # fmt: skip
 def test_damage_that_is_seen_counts_for_more_than_what_words_say_of_it(
-    seen: str, end: str, damage: tuple[float, ...], told: str, verdict: str
+    seen: str, end: str, damage: tuple[float, ...], told: str | None, verdict: str
 ) -> None:
-    assert objection(f"see : connect e1 to d6{seen} . {REST}{end}", damage) == f"see : connect e1 to d6{told} . {REST}{verdict}"
-    assert parse_verdict(f"see : connect e1 to d6{told} . {REST}{verdict}")[0] == (verdict == "correct .")
+    sees = f"connect e1 to d6{told}" if told is not None else "unreadable e6"  # of steps that are not due nothing is said then
+    assert objection(f"see : connect e1 to d6{seen} . {REST}{end}", damage, seeing()) == f"see : {sees} . {REST}{verdict}"
+    assert words.verdict_words(Verdict(*parse_verdict(f"see : {sees} . {REST}{verdict}"))) == verdict
+
+
+@pytest.mark.parametrize(
+    ("said", "kinds", "told", "verdict"),
+    [
+        ("connect d6 to e1", seeing(), "connect d6 to e1", "correct ."),
+        ("none", seeing(), "connect e1 to d6", "correct ."),
+        ("connect e1 to d6", seeing(ends="e1 d7"), "connect e1 to d7", "wrong . line elsewhere at d7 ."),
+        ("connect e1 to d6", seeing(ends=""), "none", "wrong . picture stayed ."),
+        ("connect e1 to d6", seeing(marks="b2"), "mark b2 , connect e1 to d6", "wrong . extra mark at b2 ."),
+        ("connect e1 to d6", seeing(ends="e1 d6 d7"), "connect e1 to d6", "correct ."),  # what is seen is no line
+        ("connect e1 to d7", seeing(ends="e1"), "connect e1 to d7", "wrong . line elsewhere at d7 ."),
+    ],
+)
+def test_steps_are_what_is_seen_of_them_in_the_pixels(said: str, kinds: tuple[str, ...], told: str, verdict: str) -> None:
+    for end in ("correct .", "wrong . line elsewhere at b7 ."):
+        assert objection(f"see : {said} . {REST}{end}", doubting(), kinds) == f"see : {told} . {REST}{verdict}"
+
+
+def test_marks_are_seen_too_and_a_reply_that_does_not_tell_what_was_due_keeps_its_verdict() -> None:
+    told = objection(f"see : mark c1 . {MARK}correct .", doubting(), seeing("d1", ""))
+    assert told == f"see : mark d1 . {MARK}wrong . mark elsewhere at d1 ."
+    assert objection("wrong . and so on", doubting(), seeing()) == "wrong . and so on"
+
+
+def test_what_was_drawn_before_and_is_gone_is_named() -> None:
+    said, seen = f"see : connect e1 to d6 . {DRAWN}", seeing(missed="c2 e4 g7")
+    for point, (square, fault) in {"c2": ((1, 2), "mark lost"), "g7": ((6, 6), "line lost"), "e4": ((3, 4), "line lost")}.items():
+        assert objection(f"{said}correct .", doubting((*square, 0.9)), seen) == f"{said}wrong . {fault} at {point} ."
 
 
 def critiqued(said: str, damage: tuple[float, ...]) -> Critiqued:
     """What the critic makes of a reply whose verdict is 97 % sure."""
-    stats = {"confidence": 0.97, "doubts": doubting((4, 4, 0.8)), "damage": damage}
+    stats = {"confidence": 0.97, "doubts": doubting((4, 4, 0.8)), "damage": damage, "damage_kinds": seeing()}
     model = ScriptedModel(lambda *call: [TextDelta(said), PartDone(Text(said), stats)])
     model.capabilities = replace(model.capabilities, taught=("geometry",))
     problem = GEOMETRY.problem("val", 3)
@@ -170,7 +209,7 @@ def critiqued(said: str, damage: tuple[float, ...]) -> Critiqued:
         ("", "correct .", 0.01, True, 0.97),
         (" , changed b3", CHANGED, 0.1, True, 0.9),
         (" , changed b3", CHANGED, 0.9, False, 0.9),
-        (" , connect c3 to c4", "wrong . extra line at c3 .", 0.1, False, 0.97),
+        (" , connect c3 to c4", "wrong . extra line at c3 .", 0.1, True, 0.9),
     ],
 )
 def test_a_verdict_is_as_sure_as_what_it_hangs_on(seen: str, end: str, most: float, ok: bool, confidence: float) -> None:

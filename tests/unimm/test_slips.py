@@ -13,18 +13,19 @@ from toy_star import toy_model
 
 from agents import vocabulary
 from agents.scripted import maze_model
-from agents.tasks import TASKS
+from agents.tasks import TASKS, maze
 from agents.tasks.maze import GREY
 from agents.teaching import own, slips
+from agents.teaching.runs import run_pictures
 from unimm.star.config import CONFIGS
-from unimm.star.inspector import MISSED, OVERDONE, WHOLE
+from unimm.star.inspector import DAMAGED, ENDED, MISSED, OVERDONE, SEES, WHOLE
 from unimm.star.tokenizer import word_tokenizer
 from unimm.train.data import IGNORED, Teacher
 
 
 def collected(file: Path, seed: int = 5, task: str = "geometry") -> str:
     ticks = count()
-    slips.collect(toy_model(), TASKS[task], "toy", seed, 0.2, file, clock=lambda: float(next(ticks)))
+    slips.collect(slips.slips(toy_model(), TASKS[task], seed), TASKS[task], "toy", 0.2, file, clock=lambda: float(next(ticks)))
     return file.read_text()
 
 
@@ -38,26 +39,24 @@ def test_what_is_kept_can_be_taught_from_and_a_seed_gives_the_same_pictures(tmp_
     assert len(teacher.batch([own.judged(row) for row in wrong[:2]]).ids) == 2
 
 
-def test_drawings_to_inspect_show_where_they_are_damaged(tmp_path: Path) -> None:
-    file, seen = tmp_path / "own.jsonl", set()
+def test_drawings_to_inspect_show_what_there_is_to_see(tmp_path: Path) -> None:
+    file, kinds = tmp_path / "own.jsonl", set()
     collected(file)
     for row, seed in product((row for row in own.lines(file) if "after" in row), range(4)):
         lesson, drawn, right = own.inspected(random.Random(seed), row), own.pixels(row["after"]), row["repaired"]
         before, picture = lesson.pictures
         mended = (picture != drawn).any(-1).reshape(8, 16, 8, 16).any((1, 3))
-        damaged = {(r + 1, c + 1) for r, c in np.argwhere(lesson.faults[1].reshape(8, 8))}
+        seen = lesson.faults[1].reshape(8, 8)
         assert not lesson.branches[0].ask and (before == own.pixels(row["before"])).all() and (lesson.faults[0] == IGNORED).all()
-        if row["fault"] not in ("unreadable", "figure_changed"):
-            assert not mended.any() and not damaged
-        elif mended.any():
-            assert row["fault"] == "unreadable" and damaged <= set(map(tuple, row["places"]))
-            assert not any(mended[r - 1, c - 1] for r, c in damaged)
+        assert (seen[mended] == IGNORED).all() and (row["fault"] == "unreadable" or not mended.any())
+        if mended.any():
             at = mended.repeat(16, 0).repeat(16, 1)
             assert (picture[at] == own.pixels(right)[at]).all()
-        else:
-            assert damaged == set(map(tuple, row["places"]))
-        seen.add((row["ok"], bool(mended.any()), bool(damaged)))
-    assert {(False, False, True), (False, True, True)} <= seen
+        for (r, c), kind in np.ndenumerate(seen):
+            named = [SEES.index(name) for name, points in row["sights"].items() if [r + 1, c + 1] in points] or [WHOLE]
+            assert kind == IGNORED or (kind in named and (DAMAGED not in named or kind == DAMAGED))
+        kinds |= set(seen[seen != IGNORED].tolist())
+    assert kinds >= {WHOLE, DAMAGED, ENDED}
 
 
 def test_slips_in_a_maze_show_every_cell_that_is_wrong(tmp_path: Path) -> None:
@@ -104,3 +103,23 @@ def test_sampling_stays_among_the_likeliest() -> None:
 def test_a_model_without_a_stack_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert slips.main(["--out", str(tmp_path / "x.jsonl")], load=lambda name: maze_model()) == 2
     assert "not of the embedded kind" in capsys.readouterr().err and not (tmp_path / "x.jsonl").exists()
+
+
+def test_pictures_of_whole_runs_are_kept_with_what_was_due(tmp_path: Path) -> None:
+    """Every first drawing goes wrong and is put right: of both it is known what was due, and a picture counts once."""
+    task = TASKS["maze"]
+    model = maze_model(draw=lambda before, options: maze.corrupt(random.Random(1), before, maze.next_board(before)))
+    found = list(islice(run_pictures(model, task, 3, [4]), 40))
+    assert len({(drawing.problem.id, drawing.before, drawing.after) for drawing in found}) == len(found)
+    for drawing in found:
+        assert drawing.gold == maze.render(maze.next_board(maze.read(drawing.before).board))
+    tally = slips.collect(found, task, "runs", 1.0, tmp_path / "own.jsonl")
+    assert 10 < tally.wrong < 30
+    wrong = [row for row in own.lines(tmp_path / "own.jsonl") if row.get("ok") is False]
+    assert len(wrong) == tally.wrong and all(row["repaired"] and row["wrong"] for row in wrong)
+
+
+def test_runs_of_a_group_that_there_is_not_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--task", "maze", "--out", str(tmp_path / "x.jsonl"), "--runs"]
+    assert slips.main([*asked, "99"], load=lambda name: maze_model()) == 2
+    assert "no group '99'" in capsys.readouterr().err

@@ -161,7 +161,7 @@ class StarModel:
             return tuple(round(chance, 4) for chance in self.star.doubts(prefix.hidden[0, places]).tolist())
 
     def _damage(self, images: Sequence[Image]) -> tuple[tuple[float, ...], tuple[str, ...]]:
-        """How likely each cell of the second of two pictures is not to be whole, and what it then is (of SEES), row by row."""
+        """How likely each cell of the second of two pictures is wrong, and what is new in it or it then is (of SEES), row by row."""
         with torch.inference_mode():
             shown = (to_canvas(fitted(image, self.config), self.config) for image in images)
             chances, kinds = self.star.damage(*shown)

@@ -12,9 +12,12 @@ from einops import rearrange
 from torch import Tensor, nn
 
 GROUPS, HEADS = 8, 4
-SEES = ("whole", "damaged", "missed", "overdone")
-"""What a token can be: as it should be, not right in itself, without what is due in it, with something in it that is not."""
-WHOLE, DAMAGED, MISSED, OVERDONE = range(len(SEES))
+SEES = ("whole", "damaged", "missed", "overdone", "marked", "ended")
+"""What a token can be: as it should be, not right in itself, without what is due in it, with something in it that is not; or whole, with a
+point that is new at its lower right corner, or the end of a line that is."""
+WHOLE, DAMAGED, MISSED, OVERDONE, MARKED, ENDED = range(len(SEES))
+FAULTY = slice(DAMAGED, OVERDONE + 1)
+"""Those that are wrong whatever is due."""
 
 
 class Inspector(nn.Module):
@@ -36,7 +39,7 @@ class Inspector(nn.Module):
         self.say = nn.Linear(wide, len(SEES))
 
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
-        """Logits of what the tokens of ``after`` are (SEES), [N, cells, 4]; both pictures are [N, 3, H, W] in [-1, 1]."""
+        """Logits of what the tokens of ``after`` are (SEES), [N, cells, 6]; both pictures are [N, 3, H, W] in [-1, 1]."""
         looks = rearrange(self.look(torch.cat([before, after, after - before], 1)), "n c h w -> n (h w) c")
         return self.say(self.compare(looks))
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from unimm.star.backbone import build_base, build_stack, decode, see
 from unimm.star.config import StarConfig
 from unimm.star.heads import ChangeHead, CodeHead, JoinedHead
-from unimm.star.inspector import Inspector
+from unimm.star.inspector import DAMAGED, FAULTY, MARKED, SEES, WHOLE, Inspector
 from unimm.star.layout import DRAWN, SEEN, SOURCE
 from unimm.star.vq import VQModel
 
@@ -168,11 +168,14 @@ class Star(nn.Module):
         return _chance(self.fault_head(hidden[..., : self.hidden]))
 
     def damage(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
-        """What the inspector sees of the cells of ``after``: how likely each is not to be whole [N, cells], and what it then is [N, cells]
-        (a number of SEES). Pictures are [N, 3, H, W] in [-1, 1]."""
+        """What the inspector sees of the cells of ``after``: how likely each is FAULTY [N, cells], and what is new in it, or else what it
+        is if it is FAULTY [N, cells] (a number of SEES). Pictures are [N, 3, H, W] in [-1, 1]."""
         logits = self.inspector(before, after).float()
-        whole, other = logits[..., 0] + math.log(FAULT_WEIGHT), logits[..., 1:]
-        return (other.logsumexp(-1) - whole).sigmoid(), other.argmax(-1) + 1
+        rare = F.one_hot(torch.tensor(WHOLE), len(SEES)).to(logits) * math.log(FAULT_WEIGHT)  # as often as it is, not as it was learnt
+        chances = (logits + rare).softmax(-1)
+        new, faulty = chances[..., MARKED:], chances[..., FAULTY]
+        kinds = torch.where(new.amax(-1) > 0.5, new.argmax(-1) + MARKED, faulty.argmax(-1) + DAMAGED)
+        return faulty.sum(-1), kinds
 
     def lean(self, source: Tensor | None) -> Tensor | None:
         """What ``pixel_logits`` can be given for the source's VQ ids [...] instead of working it out anew; None where it is nothing."""

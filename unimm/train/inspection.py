@@ -1,4 +1,4 @@
-"""Stage 2b: the inspector learns to tell what is damaged, missed or overdone from what is meant; all else stays as it is, bit for bit."""
+"""Stage 2b: the inspector learns to tell what is wrong in a picture, and what is new; all else stays as it is, bit for bit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unimm.star.inspector import SEES, WHOLE
+from unimm.star.inspector import FAULTY, MARKED, SEES, WHOLE
 from unimm.star.model import FAULT_WEIGHT, Star, pictures_to_pixels
 from unimm.train.data import IGNORED, Batch
 
@@ -37,14 +37,19 @@ class InspectionTrainer(nn.Module):
 
     @torch.no_grad()
     def found(self, batch: Batch) -> dict[str, float]:
-        """Of whole pictures, the share in which no token is likelier to be something else; of others, that in which one is; of these, that
-        in which the likeliest one is not whole; and where it is not, that in which it is what it is taken for."""
+        """Of pictures without a FAULTY token, the share in which none is likelier so than not; of others, that in which one is; of these,
+        that in which the likeliest one is; and where it is, that in which it is what it is taken for. Of pictures without one in which
+        there is something new, the share in which all of that is seen, and nothing else."""
         chances, kinds = self.star.damage(*self._pixels(batch))
         most, at = chances.max(1)
-        bad = (batch.faults[:, 1] > WHOLE).any(1)
-        there, taken = (table.gather(1, at[:, None])[:, 0] for table in (batch.faults[:, 1], kinds))
-        placed = bad & (there > WHOLE)
-        rows = {"passed": (most < 0.5)[~bad], "refused": (most > 0.5)[bad], "placed": placed[bad], "named": (there == taken)[placed]}
+        seen = batch.faults[:, 1]
+        faulty, new = (seen >= FAULTY.start) & (seen < FAULTY.stop), seen >= MARKED
+        bad, fresh = faulty.any(1), new.any(1)
+        there, taken, wrong = (table.gather(1, at[:, None])[:, 0] for table in (seen, kinds, faulty))
+        placed = bad & wrong
+        read = (torch.where(new, seen, WHOLE) == torch.where(kinds >= MARKED, kinds, WHOLE)).all(1)
+        rows = {"passed": (most < 0.5)[~bad], "refused": (most > 0.5)[bad], "placed": placed[bad], "named": (there == taken)[placed],
+                "read": read[fresh & ~bad]}  # fmt: skip
         return {name: row.float().mean().item() if len(row) else 1.0 for name, row in rows.items()}
 
     def _pixels(self, batch: Batch) -> tuple[Tensor, Tensor]:
