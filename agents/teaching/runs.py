@@ -7,15 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from agents.loop import DrawAgent
-from agents.measure import BOLD
+from agents.measure import BOLD, MOST_SECONDS
 from agents.mistakes import Drawing
 from agents.settings import Settings
 from agents.tasks import Group, Task
 from agents.trace import Trace, fold
 from unimm.model import UnifiedModel
-
-SECONDS = 600.0
-"""Budget of one run: wide, so that a slow machine draws the same."""
 
 
 def run_pictures(model: UnifiedModel, task: Task, seed: int, groups: Sequence[Group] = ()) -> Iterator[Drawing]:
@@ -27,7 +24,7 @@ def run_pictures(model: UnifiedModel, task: Task, seed: int, groups: Sequence[Gr
     while True:
         problem = task.problem("train", rng.randrange(10**9), rng.choice(list(groups or task.groups)))
         temperature = rng.choice((0.0, BOLD.get(task.name, 1.0)))
-        settings = Settings(seed=rng.randrange(2**31), temperature=temperature, seconds=SECONDS)
+        settings = Settings(seed=rng.randrange(2**31), temperature=temperature, seconds=MOST_SECONDS)
         yield from drawings(task, problem, fold(DrawAgent(model, task, settings).events(problem)))
 
 
