@@ -7,11 +7,12 @@ from functools import lru_cache
 
 import numpy as np
 from einops import rearrange
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image as PILImage
 
 from agents.tasks.figure import Figure, Point, Segment, Sheet, Square
 from agents.tasks.geometry_finder import best_letter, find_figure
-from agents.tasks.geometry_pictures import INK_PX, LINE_PX, MARK_PX, SHOWN_PX, dot_stain, render
+from agents.tasks.geometry_pictures import INK_PX, LINE_PX, MARK_PX, SHOWN_PX, SQUARE_PX, dot_stain, render
 from agents.tasks.geometry_strokes import Covers, broken, by_square, covers, explained, find_lines, find_marks, smoothed, widened
 from unimm.document import Image
 
@@ -21,13 +22,15 @@ DAMAGE_PX = 24.0
 """Pixels of a square whose ink may differ from the figure's, more where there is much ink."""
 _DAMAGE_SHARE = 0.3
 _BESIDE_PX = 6.0  # colour this near to a line or mark belongs to it
+_OFF_PX = 6  # what is drawn in a square may be off by this much as a whole
 
 
 @dataclass(frozen=True)
 class Reading:
     """What a picture shows. ``sheet`` is None where it is no geometry sheet at all (not square, tiny, no figure in it).
 
-    ``unclear`` are the squares in which the given figure is damaged or a colour is left that nothing explains, the worst first;
+    ``unclear`` are the squares in which the given figure is damaged, what is drawn in is not as it is drawn, or a colour is left that
+    nothing explains, the worst first;
     ``stray`` says whether there is such colour.
     """
 
@@ -47,7 +50,8 @@ def read(image: Image, figure: Figure | None = None) -> Reading:
     stray = _stray(seen, lines, marks)
     if figure is None:
         return Reading(None, _worst(stray), bool(stray.any()))
-    return Reading(Sheet(figure, marks, lines), _worst(stray + _damage(seen, figure)), bool(stray.any()))
+    sheet = Sheet(figure, marks, lines)
+    return Reading(sheet, _worst(stray + _damage(seen, figure) + _spoilt(seen.orange, sheet)), bool(stray.any()))
 
 
 def unlike(image: Image, other: Image) -> frozenset[Square]:
@@ -77,6 +81,24 @@ def _stray(seen: Covers, lines: frozenset[Segment], marks: frozenset[Point]) -> 
     loose = (smoothed(seen.orange, 3) > 0.4) & ~known.reshape(seen.orange.shape) | seen.foreign
     counts = by_square(loose)
     return np.where(counts > STRAY_PX, counts, 0)
+
+
+def _spoilt(orange: np.ndarray, sheet: Sheet) -> np.ndarray:
+    """How many pixels of colour are wrong in every square, 0 where they are few: [8, 8]. Such a line has gaps, is bent, or hardly there.
+
+    What is drawn in may be off by _OFF_PX as a whole.
+    """
+    due = covers(render(sheet))
+    assert due is not None
+    drawn, wanted = smoothed(orange, 5), smoothed(due.orange, 5)
+    wrong, allowed = by_square(np.abs(drawn - wanted)), DAMAGE_PX + _DAMAGE_SHARE * by_square(np.maximum(drawn, wanted))
+    padded, wide = np.pad(drawn, _OFF_PX), SQUARE_PX + 2 * _OFF_PX
+    for row, column in np.argwhere(wrong > allowed):
+        y, x = int(row) * SQUARE_PX, int(column) * SQUARE_PX
+        there = wanted[y : y + SQUARE_PX, x : x + SQUARE_PX]
+        views = sliding_window_view(padded[y : y + wide, x : x + wide], there.shape)[::2, ::2]
+        wrong[row, column] = np.abs(views - there).sum((2, 3)).min()
+    return np.where(wrong > allowed, wrong, 0)
 
 
 @lru_cache(256)

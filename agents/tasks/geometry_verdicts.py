@@ -17,7 +17,7 @@ from agents.tasks.geometry_steps import Step
 from agents.tasks.geometry_words import DAMAGE, parse_reading, parse_step, step_words, verdict_words
 from agents.tasks.maze_words import cell_at
 
-LIKELY = 0.2
+LIKELY = 0.17
 """Chance of the most likely damaged square from which a picture is taken for damaged. Fitted on drawings of the split val."""
 _KINDS = {words: kind for kind, words in FAULTS.items()}
 _CORRECT = re.compile(r"\bcorrect \.", re.IGNORECASE)

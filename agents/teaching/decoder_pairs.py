@@ -13,11 +13,18 @@ import numpy as np
 from agents.doodles import doodle
 from agents.tasks import geometry_pictures, maze, scene
 from agents.tasks.figure import SIDE, Figure, Point, Segment, Sheet, segment
+from agents.tasks.geometry_mistakes import corrupt
+from agents.tasks.geometry_questions import generate
+from agents.tasks.geometry_steps import apply
+from agents.tasks.geometry_words import free_step
 from agents.tasks.scene import COLOURS, SHAPES, SIZES, Scene, Thing
+from agents.teaching.geometry import SLANTING
 from unimm.train.decoder import Pair
 
 SHOWN_PX = 32
 """Shown pixels along one side of a token."""
+SLANTED, LAST = 0.6, 0.7
+"""Share of the constructions that mostly end in a line across the corners of the squares, and of the steps that are the last one."""
 POINTS: tuple[Point, ...] = tuple(product(range(1, SIDE), repeat=2))
 
 
@@ -70,6 +77,20 @@ def sheet_pair(rng: random.Random, split: str) -> Pair:
     return Pair(geometry_pictures.render_pixels(before), geometry_pictures.render_pixels(after))
 
 
+def question_pair(rng: random.Random, split: str) -> Pair:
+    """A step of a construction, or another one in its place, drawn or put right: lines that run close to sides, as in narrow triangles."""
+    question = generate(split, rng, rng.choice(SLANTING) if rng.random() < SLANTED else None)
+    at = len(question.sheets) - 2 if rng.random() < LAST else rng.randrange(len(question.sheets) - 1)
+    before, after = question.sheets[at : at + 2]
+    chance = rng.random()
+    if chance < 0.25:
+        after = apply(before, free_step(rng, before))
+    elif chance < 0.5:
+        wrong = corrupt(rng, before, after)
+        before, after = (wrong, after) if rng.random() < 0.7 else (before, wrong)
+    return Pair(geometry_pictures.render_pixels(before), geometry_pictures.render_pixels(after))
+
+
 def random_figure(rng: random.Random) -> Figure:
     """Points anywhere on the paper with letters beside them, a polygon through most of them, now and then a circle."""
     points = rng.sample(POINTS, rng.randint(3, 5))
@@ -115,6 +136,6 @@ def doodle_pair(rng: random.Random, split: str) -> Pair:
 
 
 SHARES: dict[Callable[[random.Random, str], Pair], float] = {
-    maze_pair: 0.12, tiles_pair: 0.08, sheet_pair: 0.45, scene_pair: 0.27, doodle_pair: 0.08,
+    maze_pair: 0.1, tiles_pair: 0.06, sheet_pair: 0.2, question_pair: 0.36, scene_pair: 0.22, doodle_pair: 0.06,
 }  # fmt: skip
 """Kind of pair -> share. Figures have thin lines and letters, which are hardest; boards are flat tiles."""

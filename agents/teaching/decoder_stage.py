@@ -1,7 +1,8 @@
 """The stage "decoder": STAR's third, with the VQ and everything else frozen.
 
-``python -m agents.teaching.decoder_stage --out DIR [--minutes N] [--resume] [--model FOLDER]`` trains it alone: against the VQ of a
-finished model and into its folder, or against the VQ in ``DIR/vq.pt`` and into ``DIR/model``.
+``python -m agents.teaching.decoder_stage --out DIR [--minutes N] [--resume] [--model FOLDER] [--begin FOLDER]`` trains it alone: against
+the VQ of a finished model and into its folder, or against the VQ in ``DIR/vq.pt`` and into ``DIR/model``; from nothing, or from another
+model's decoder.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from agents.lessons import stream
 from agents.teaching.decoder_pairs import SHOWN_PX, pairs
 from unimm.star import load
 from unimm.star.config import CONFIGS, StarConfig
-from unimm.star.sharpen import DECODER_FILES
+from unimm.star.sharpen import DECODER_FILES, Sharpener
 from unimm.star.vq import VQModel
 from unimm.train.decoder import DecoderTrainer, Pair, Pairs, batches, gathered, trains_decoder
 from unimm.train.loop import StagePlan, run_stage
 from unimm.train.vq import drop_twins
-from unimm.weights import load_strict, save_sharded
+from unimm.weights import load_sharded, load_strict, save_sharded
 
 PAIR_CELLS = 64
 """Cells of a whole picture: the recipe's batch counts whole pictures, also where parts are trained on."""
@@ -47,7 +48,9 @@ def decoder_plan(course: Course) -> tuple[StagePlan, nn.Module]:
     return plan_for(course.star.pixel_encoder, course.star.config, course.minutes, course.rate, course.batch)
 
 
-def plan_for(vq: VQModel, config: StarConfig, minutes: float, rate: float, batch: int) -> tuple[StagePlan, nn.Module]:
+def plan_for(
+    vq: VQModel, config: StarConfig, minutes: float, rate: float, batch: int, sharpener: Sharpener | None = None
+) -> tuple[StagePlan, nn.Module]:
     held_out = list(islice(_small(pairs(1, "val")), 64))
 
     def examine(trainer: nn.Module, out: Path, step: int) -> dict[str, float]:
@@ -57,7 +60,7 @@ def plan_for(vq: VQModel, config: StarConfig, minutes: float, rate: float, batch
         return batches(pairs(seed), SHOWN_PX, batch * PAIR_CELLS, seed)
 
     plan = StagePlan("decoder", minutes, rate, _call, lambda seed: stream(make, seed), examine, trains_decoder, examine_every=300)
-    return plan, DecoderTrainer(vq, config)
+    return plan, DecoderTrainer(vq, config, sharpener)
 
 
 def _call(trainer: nn.Module, batch: Any) -> Any:
@@ -123,10 +126,18 @@ def trained_vq(out: Path, config: StarConfig) -> VQModel:
     return vq
 
 
+def begun(config: StarConfig, folder: Path) -> Sharpener:
+    """A decoder with the weights of the one in a model folder; what that has not begins as it is made."""
+    sharpener = Sharpener(config)
+    sharpener.load_state_dict({name: value.float() for name, value in load_sharded(folder, DECODER_FILES).items()}, strict=False)
+    return sharpener
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m agents.teaching.decoder_stage", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint, metrics and sample pictures; may hold vq.pt")
     parser.add_argument("--model", type=Path, help="folder of a finished model, whose VQ is used and which gets the decoder")
+    parser.add_argument("--begin", type=Path, help="folder of a model from whose decoder the training goes on")
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--rate", type=float, default=0.002)
     parser.add_argument("--batch", type=int, default=8, help="pictures of 8 x 8 tokens a step, or as much in parts of pictures")
@@ -138,7 +149,8 @@ def main(arguments: list[str] | None = None) -> None:
     torch.manual_seed(options.seed)
     config = CONFIGS["tiny"]
     vq = load(options.model).star.pixel_encoder if options.model else trained_vq(options.out, config)
-    plan, trainer = plan_for(vq, config, options.minutes, options.rate, options.batch)
+    sharpener = begun(config, options.begin) if options.begin else None
+    plan, trainer = plan_for(vq, config, options.minutes, options.rate, options.batch, sharpener)
     print(json.dumps(run_stage(plan, trainer, options.out, options.resume, options.seed)))
     folder = options.model or options.out / "model"
     export_decoder(options.out, folder, packed=options.packed)
@@ -148,7 +160,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _mention(file: Path, config: StarConfig) -> None:
     """Put the decoder's row into a model's config, where one lies that does not know of it yet."""
     data = json.loads(file.read_text()) if file.exists() else {}
-    if data and not data.get("decoder"):
+    if data and data.get("decoder") != json.loads(json.dumps(config.to_dict()["decoder"])):
         file.write_text(json.dumps(data | {"decoder": config.to_dict()["decoder"]}, indent=1) + "\n")
 
 

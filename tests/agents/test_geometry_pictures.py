@@ -202,6 +202,19 @@ def test_stray_colour_is_noticed() -> None:
     assert reading.stray and {(1, 6), (6, 1)} <= set(reading.unclear) and reading.sheet == MEDIAN
 
 
+def test_what_is_drawn_in_has_to_look_like_it() -> None:
+    drawn, plain = (render_pixels(sheet).astype(float) for sheet in (MEDIAN, START))
+    drawn[70:180] = 0.45 * drawn[70:180] + 0.55 * plain[70:180]
+    reading = read(Image(256, 256, drawn.round().astype(np.uint8).tobytes()), TRIANGLE)
+    assert reading.sheet == MEDIAN and {(3, 3), (4, 3)} <= set(reading.unclear) and not reading.stray
+
+
+def test_what_is_drawn_in_may_be_off_a_little() -> None:
+    picture = render(START).to_pil()
+    ImageDraw.Draw(picture).line((64, 131, 192, 131), fill="#ea580c", width=4)
+    assert read(Image.from_pil(picture), TRIANGLE) == Reading(START.connect((4, 2), (4, 6)))
+
+
 def test_line_errors_are_measured_on_the_pixels() -> None:
     (first, second), degrees = line_error(render(MEDIAN), (1, 3), (6, 4))
     assert first < 1.5 and second < 1.5 and degrees < 0.5

@@ -114,7 +114,7 @@ TINY_VQ = VQConfig(
 
 TINY_DECODER = SharpenerConfig.row(
     codes=32, scale=2, hidden_size=192, num_layers=3, num_refiner_layers=0, num_attention_heads=6, num_kv_heads=2, multiple_of=32,
-    ffn_dim_multiplier=0.45, axes_dim_rope=(8, 12, 12),
+    ffn_dim_multiplier=0.45, axes_dim_rope=(8, 12, 12), finish=16,
 )  # fmt: skip
 
 

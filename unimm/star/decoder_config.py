@@ -59,13 +59,15 @@ class SharpenerConfig:
     steps: int = 4
     shift: float = 1.0
     """How far the noise levels are bent towards noise; 1 leaves them even."""
+    finish: int = 0
+    """Channels of the convolutions that go over the shown pixels last; 0 is without them."""
 
     @classmethod
-    def row(cls, codes: int, scale: int, block: int = 8, **transformer: Any) -> SharpenerConfig:
+    def row(cls, codes: int, scale: int, block: int = 8, finish: int = 0, **transformer: Any) -> SharpenerConfig:
         """The config whose channels fit codes of width ``codes`` and a picture shown at ``scale`` times the VQ's pixels."""
         own, drawn = 3 * block**2, 3 * (block // scale) ** 2
         sizes = {"latent_channels": own, "vq_dim": codes, "extra_channels": drawn + own + 1, "cap_feat_dim": 1, "variant": "plain"}
-        return cls(LuminaConfig(**{**sizes, **transformer}), block)
+        return cls(LuminaConfig(**{**sizes, **transformer}), block, finish=finish)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> SharpenerConfig:

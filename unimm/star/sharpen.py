@@ -9,7 +9,8 @@
 
 The transformer is that of the big sizes (``unimm.star.lumina``), over squares of shown pixels instead of an autoencoder's
 latents. Sixteen pixels along a token's side are 768 values, four times its width: noise does not pass through that, so it
-predicts the clean picture, as the change of what the VQ drew, and the velocity follows from it. The source stands in
+predicts the clean picture, as the change of what the VQ drew, and the velocity follows from it. Nor do the lines of a source: a few
+convolutions over the pixels take these from where they are. The source stands in
 channels of its own at the same place: as further tokens (the release's way) it would more than double the work. Where the
 source is kept, the clean picture is known and is the source.
 """
@@ -37,6 +38,10 @@ from unimm.weights import load_sharded, load_strict
 
 DECODER_FILES = "diffusion_decoder"
 """Name of the shards that hold the decoder, as in a converted release: drawing without it reads less."""
+
+
+RARELY = -3.0
+"""Logit with which training begins to take pixels from the source."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class Box:
 
 
 class Sharpener(nn.Module):
-    """The network and its loop over noise levels; it starts out as the VQ's own pixels."""
+    """The network and its loop over noise levels; it starts out as the VQ's own pixels and hardly any of the source's."""
 
     def __init__(self, config: StarConfig) -> None:
         super().__init__()
@@ -89,6 +94,7 @@ class Sharpener(nn.Module):
         self.lumina = VARIANTS[row.variant](row)
         nn.init.zeros_(self.lumina.norm_out.linear_2.weight)
         nn.init.zeros_(self.lumina.norm_out.linear_2.bias)
+        self.finish = Finish(config.decoder.finish) if config.decoder.finish else None
 
     def forward(self, noisy: Tensor, time: Tensor, draft: Draft) -> Tensor:
         """The clean picture [B, 3, H, W] that a noisy one seems to come from; ``time`` [B] runs from 0 (noise) to 1."""
@@ -100,7 +106,10 @@ class Sharpener(nn.Module):
         mask = torch.ones(len(noisy), 1, dtype=torch.long, device=noisy.device)
         change = self.lumina(torch.cat([own, codes, drawn, source, kept], 1), time, words, mask).float()
         picture = self.enlarged(draft) + rearrange(change, "b (c p q) h w -> b c (h p) (w q)", p=block, q=block, h=size)
-        return torch.where(F.interpolate(draft.kept, noisy.shape[2:]) > 0, draft.source, picture)
+        stays = F.interpolate(draft.kept, noisy.shape[2:])
+        if self.finish is not None:
+            picture = self.finish(picture, self.enlarged(draft), draft.source, stays)
+        return torch.where(stays > 0, draft.source, picture)
 
     def enlarged(self, draft: Draft) -> Tensor:
         """The VQ's pixels at the shown size [B, 3, H, W]."""
@@ -113,6 +122,29 @@ class Sharpener(nn.Module):
             clean = self(noisy, torch.full((len(noisy),), 1 - now, device=noisy.device), draft)
             noisy = noisy + (now - after) * velocity(clean, noisy, now)
             yield clean
+
+
+class Finish(nn.Module):
+    """Convolutions over the shown pixels: where a pixel is as in the source, it is taken from there, and edges are set right.
+
+    What is drawn beside a line of the source leaves that line as it was. A square of pixels does not fit through its token, a choice does.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.look = nn.Sequential(
+            nn.Conv2d(10, channels, 5, padding=2), nn.GELU(),
+            nn.Conv2d(channels, channels, 3, padding=2, dilation=2), nn.GELU(),
+            nn.Conv2d(channels, channels, 3, padding=4, dilation=4), nn.GELU(),
+        )  # fmt: skip
+        self.say = nn.Conv2d(channels, 4, 1)
+        nn.init.zeros_(self.say.weight)
+        self.say.bias.data = torch.tensor([RARELY, 0.0, 0.0, 0.0])
+
+    def forward(self, picture: Tensor, drawn: Tensor, source: Tensor, stays: Tensor) -> Tensor:
+        """The picture [B, 3, H, W], finished; ``drawn`` are the VQ's pixels, ``stays`` [B, 1, H, W] is 0 where there is no source."""
+        taken, change = self.say(self.look(torch.cat([picture, drawn, source, stays], 1))).split([1, 3], 1)
+        return picture + change + taken.sigmoid() * stays.abs() * (source - picture)
 
 
 def velocity(clean: Tensor, noisy: Tensor, level: float | Tensor) -> Tensor:

@@ -6,7 +6,9 @@ import dataclasses
 import itertools
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ from unimm.star.decoder_config import SharpenerConfig
 from unimm.star.generate import StarModel
 from unimm.star.options import TinyOptions
 from unimm.star.pictures import from_tokens
-from unimm.star.sharpen import Box, Sharpener, sharpened
+from unimm.star.sharpen import Box, Finish, Sharpener, sharpened
 from unimm.star.tokenizer import word_tokenizer
 from unimm.star.vq import VQModel
 from unimm.train.decoder import MISTAKEN, DecoderTrainer, Pair, batches, gathered, trains_decoder
@@ -35,7 +37,7 @@ from unimm.weights import save_sharded
 
 SMALL = SharpenerConfig.row(
     codes=8, scale=2, hidden_size=32, num_layers=2, num_refiner_layers=0, num_attention_heads=2, num_kv_heads=1, multiple_of=16,
-    ffn_dim_multiplier=0.5, axes_dim_rope=(4, 6, 6),
+    ffn_dim_multiplier=0.5, axes_dim_rope=(4, 6, 6), finish=4,
 )  # fmt: skip
 CONFIG = dataclasses.replace(toy_config(), decoder=SMALL)
 SHORT = TinyOptions(max_tokens=4)
@@ -126,12 +128,14 @@ def test_the_tokens_do_not_hang_on_the_decoder() -> None:
     assert shown[0] == shown[1] == shown[2]
 
 
-def test_an_untrained_decoder_shows_the_vqs_pixels(edit: tuple[torch.Tensor, torch.Tensor, Image]) -> None:
+def test_an_untrained_decoder_shows_the_vqs_pixels_and_hardly_any_of_the_source(edit: tuple[torch.Tensor, torch.Tensor, Image]) -> None:
     ids, source_ids, source = edit
     vq = toy_star().pixel_encoder
     shown = list(sharpened(Sharpener(CONFIG).eval(), vq, CONFIG, ids, 8, source, source_ids, 2, 0))[-1]
     plain = from_tokens(ids, vq, CONFIG, 8, source, source_ids)
-    assert np.abs(levels(shown).astype(int) - levels(plain)).max() <= 1
+    assert np.abs(levels(shown).astype(int) - levels(plain)).max() <= 20
+    alone = list(sharpened(Sharpener(CONFIG).eval(), vq, CONFIG, ids, 8, None, None, 2, 0))[-1]
+    assert np.abs(levels(alone).astype(int) - levels(from_tokens(ids, vq, CONFIG, 8, None, None))).max() <= 1
 
 
 @pytest.mark.parametrize("columns", [8, 12, 16])
@@ -214,6 +218,33 @@ def test_it_can_learn_a_batch() -> None:
         optimizer.zero_grad()
         errors.append(numbers["error"])
     assert sum(errors[-5:]) < 0.6 * sum(errors[:5])
+
+
+def test_what_finishes_a_picture_takes_pixels_from_the_source_where_there_is_one() -> None:
+    torch.manual_seed(0)
+    finish = Finish(4)
+    picture, drawn, source = torch.rand(3, 2, 3, 32, 32)
+    stays = torch.full((2, 1, 32, 32), -1.0)
+    assert 0 < (finish(picture, drawn, source, stays) - picture).abs().max() < 0.1
+    finish.say.bias.data[0] = 30.0
+    assert torch.allclose(finish(picture, drawn, source, stays), source, atol=1e-5)
+    assert torch.allclose(finish(picture, drawn, source, 0 * stays), picture, atol=1e-5)
+
+
+def test_training_goes_on_from_a_decoder_that_is_given() -> None:
+    torch.manual_seed(1)
+    learnt = DecoderTrainer(toy_star().pixel_encoder, CONFIG).sharpener
+    _, trainer = plan_for(toy_star().pixel_encoder, CONFIG, 1.0, 0.01, 8, learnt)
+    assert trainer.sharpener is learnt
+
+
+@pytest.mark.parametrize("kind", decoder_pairs.SHARES)
+def test_pairs_of_every_kind_are_shown_pictures_of_one_size_that_differ(kind: Callable[..., Any]) -> None:
+    drawn = [kind(random.Random(number), "train") for number in range(6)]
+    assert all(pair.target.dtype == np.uint8 and pair.target.shape[0] % decoder_pairs.SHOWN_PX == 0 for pair in drawn)
+    edits = [pair for pair in drawn if pair.source is not None]
+    assert all(pair.source.shape == pair.target.shape for pair in edits)
+    assert not edits or any((pair.source != pair.target).any() for pair in edits)
 
 
 def test_parts_hold_what_changes() -> None:
