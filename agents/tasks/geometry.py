@@ -29,8 +29,7 @@ from unimm.document import Document, Image, Text
 __all__ = [
     "DAMAGE", "FAULTS", "GROUPS", "RULES", "SPLITS", "Check", "Problem", "Score", "Solution", "asks", "check", "done", "figure_from",
     "gold_document", "kinds", "layout", "moment", "objection", "paint", "parse_answer", "parse_verdict", "picture_words", "place_name",
-    "places", "problem", "read", "render", "request", "score", "seen", "sights", "solve",
-    "verdict_words",
+    "places", "problem", "read", "render", "request", "score", "seen", "sights", "solve", "verdict_words",
 ]  # fmt: skip
 
 RULES = (
@@ -134,9 +133,11 @@ def places(problem: Problem, before: Image, after: Image) -> frozenset[Point]:
     question = problem.question
     start = read(before, question.figure).sheet or question.start
     verdict, sheet, damaged = seen(question, start, after)
+    if verdict.ok:
+        return frozenset()
     due = next_step(question, start)
     right = apply(start, due) if due else start
-    if verdict.ok or verdict.fault in DAMAGED or sheet is None:
+    if verdict.fault in DAMAGED or sheet is None:
         return _damage(question, verdict, damaged, after, redrawn(before, start, right))
     return wrong_points(start, right, sheet)
 
@@ -147,13 +148,14 @@ def sights(question: Question, before: Image, after: Image, start: Sheet | None 
     start = start or read(before, question.figure).sheet or question.start
     verdict, sheet, damaged = seen(question, start, after)
     shown = sheet or start
-    return news(start, shown) | {"damaged": _damage(question, verdict, damaged, after, redrawn(before, start, shown))}
+    found: frozenset[Point] = frozenset()
+    if verdict.fault in DAMAGED:
+        found = _damage(question, verdict, damaged, after, redrawn(before, start, shown))
+    return news(start, shown) | {"damaged": found}
 
 
 def _damage(question: Question, verdict: Verdict, damaged: Sequence[Point], after: Image, right: Image) -> frozenset[Point]:
-    """Where a picture that is to look like the ``right`` one is damaged: nowhere if it is right, or another step is all that is wrong."""
-    if verdict.fault not in DAMAGED:
-        return frozenset()
+    """Where a picture of a DAMAGED verdict, that is to look like the ``right`` one, is damaged."""
     shown = read(after).sheet if verdict.fault == "figure_changed" else None
     changed = frozenset(damaged) if shown is None else changed_points(question.figure, shown.figure)
     return changed | corners(unlike(after, right))

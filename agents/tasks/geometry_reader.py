@@ -58,7 +58,7 @@ def unlike(image: Image, other: Image) -> frozenset[Square]:
     """The squares in which two shown pictures differ by as much as makes a figure damaged."""
     one, two = (_paint(picture) for picture in (image, other))
     apart, most = by_square(np.abs(one - two).max(0)), np.maximum(*(by_square(paint.max(0)) for paint in (one, two)))
-    return frozenset((int(r), int(c)) for r, c in np.argwhere(apart > DAMAGE_PX + _DAMAGE_SHARE * most))
+    return frozenset((int(r), int(c)) for r, c in np.argwhere(apart > _allowed(most)))
 
 
 def _paint(image: Image) -> np.ndarray:
@@ -88,10 +88,8 @@ def _spoilt(orange: np.ndarray, sheet: Sheet) -> np.ndarray:
 
     What is drawn in may be off by _OFF_PX as a whole.
     """
-    due = covers(render(sheet))
-    assert due is not None
-    drawn, wanted = smoothed(orange, 5), smoothed(due.orange, 5)
-    wrong, allowed = by_square(np.abs(drawn - wanted)), DAMAGE_PX + _DAMAGE_SHARE * by_square(np.maximum(drawn, wanted))
+    drawn, wanted = smoothed(orange, 5), smoothed(_covers_of(sheet).orange, 5)
+    wrong, allowed = by_square(np.abs(drawn - wanted)), _allowed(by_square(np.maximum(drawn, wanted)))
     padded, wide = np.pad(drawn, _OFF_PX), SQUARE_PX + 2 * _OFF_PX
     for row, column in np.argwhere(wrong > allowed):
         y, x = int(row) * SQUARE_PX, int(column) * SQUARE_PX
@@ -101,18 +99,24 @@ def _spoilt(orange: np.ndarray, sheet: Sheet) -> np.ndarray:
     return np.where(wrong > allowed, wrong, 0)
 
 
+def _allowed(amount: np.ndarray) -> np.ndarray:
+    """Pixels that may be wrong in squares with so many pixels of ink or colour."""
+    return DAMAGE_PX + _DAMAGE_SHARE * amount
+
+
 @lru_cache(256)
-def _figure_covers(figure: Figure) -> Covers:
-    seen = covers(render(Sheet(figure)))
+def _covers_of(sheet: Sheet) -> Covers:
+    """What a sheet's own picture holds of each colour."""
+    seen = covers(render(sheet))
     assert seen is not None
     return seen
 
 
 def _damage(seen: Covers, figure: Figure) -> np.ndarray:
     """How many pixels of ink are wrong in every square, 0 where they are few: [8, 8]. What orange covers is not looked at."""
-    given, clear = _figure_covers(figure).ink, ~seen.over_figure
+    given, clear = _covers_of(Sheet(figure)).ink, ~seen.over_figure
     wrong = by_square(np.abs(smoothed(seen.ink, 5) - smoothed(given, 5)) * clear)
-    damage = np.where(wrong > DAMAGE_PX + _DAMAGE_SHARE * by_square(given * clear), wrong, 0)
+    damage = np.where(wrong > _allowed(by_square(given * clear)), wrong, 0)
     near = widened(smoothed(seen.ink, 3) > 0.25, 3) | seen.over_figure
     damage = np.maximum(damage, INK_PX * broken(near, figure.sides, figure.circle))
     for letter, (r, c) in figure.letters:

@@ -158,9 +158,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _mention(file: Path, config: StarConfig) -> None:
-    """Put the decoder's row into a model's config, where one lies that does not know of it yet."""
+    """Put the decoder's row into a model's config, where one lies."""
     data = json.loads(file.read_text()) if file.exists() else {}
-    if data and data.get("decoder") != json.loads(json.dumps(config.to_dict()["decoder"])):
+    if data:
         file.write_text(json.dumps(data | {"decoder": config.to_dict()["decoder"]}, indent=1) + "\n")
 
 

@@ -105,10 +105,11 @@ class Sharpener(nn.Module):
         words = noisy.new_zeros(len(noisy), 1, self.lumina.config.cap_feat_dim)
         mask = torch.ones(len(noisy), 1, dtype=torch.long, device=noisy.device)
         change = self.lumina(torch.cat([own, codes, drawn, source, kept], 1), time, words, mask).float()
-        picture = self.enlarged(draft) + rearrange(change, "b (c p q) h w -> b c (h p) (w q)", p=block, q=block, h=size)
+        enlarged = self.enlarged(draft)
+        picture = enlarged + rearrange(change, "b (c p q) h w -> b c (h p) (w q)", p=block, q=block, h=size)
         stays = F.interpolate(draft.kept, noisy.shape[2:])
         if self.finish is not None:
-            picture = self.finish(picture, self.enlarged(draft), draft.source, stays)
+            picture = self.finish(picture, enlarged, draft.source, stays)
         return torch.where(stays > 0, draft.source, picture)
 
     def enlarged(self, draft: Draft) -> Tensor:
