@@ -1,8 +1,8 @@
 """The stage "decoder": STAR's third, with the VQ and everything else frozen.
 
 ``python -m agents.teaching.decoder_stage --out DIR [--minutes N] [--resume] [--model FOLDER] [--begin FOLDER]`` trains it alone: against
-the VQ of a finished model and into its folder, or against the VQ in ``DIR/vq.pt`` and into ``DIR/model``; from nothing, or from another
-model's decoder.
+the VQ of a finished model and into its folder, every second picture as that model draws it, slips and all (the alignment of drawing and
+decoder), or against the VQ in ``DIR/vq.pt`` and into ``DIR/model``; from nothing, or from another model's decoder.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from torch import nn
 
 from agents.lessons import stream
 from agents.teaching.decoder_pairs import SHOWN_PX, pairs
+from agents.teaching.slips import drawn_pairs
 from unimm.star import load
 from unimm.star.config import CONFIGS, StarConfig
+from unimm.star.generate import StarModel
 from unimm.star.sharpen import DECODER_FILES, Sharpener
 from unimm.star.vq import VQModel
 from unimm.train.decoder import DecoderTrainer, Pair, Pairs, batches, gathered, trains_decoder
@@ -39,28 +41,39 @@ class Course(Protocol):
     """What the stage needs of ``agents.teach.Course``."""
 
     star: Any
+    teacher: Any
     minutes: float
     rate: float
     batch: int
 
 
 def decoder_plan(course: Course) -> tuple[StagePlan, nn.Module]:
-    return plan_for(course.star.pixel_encoder, course.star.config, course.minutes, course.rate, course.batch)
+    drawn, vq = StarModel(course.star, course.teacher.tokenizer), course.star.pixel_encoder
+    return plan_for(vq, course.star.config, course.minutes, course.rate, course.batch, drawn=drawn)
 
 
 def plan_for(
-    vq: VQModel, config: StarConfig, minutes: float, rate: float, batch: int, sharpener: Sharpener | None = None
-) -> tuple[StagePlan, nn.Module]:
+    vq: VQModel, config: StarConfig, minutes: float, rate: float, batch: int, sharpener: Sharpener | None = None,
+    drawn: StarModel | None = None,
+) -> tuple[StagePlan, nn.Module]:  # fmt: skip
+    """The stage; every second pair is as the model ``drawn`` draws it, where one is given."""
     held_out = list(islice(_small(pairs(1, "val")), 64))
 
     def examine(trainer: nn.Module, out: Path, step: int) -> dict[str, float]:
         return sharpness(trainer, held_out, out / f"decoder_{step:06d}.png")
 
     def make(seed: int) -> Iterator[Pairs]:
-        return batches(pairs(seed), SHOWN_PX, batch * PAIR_CELLS, seed)
+        found = pairs(seed) if drawn is None else in_turn(pairs(seed), drawn_pairs(drawn, seed))
+        return batches(found, SHOWN_PX, batch * PAIR_CELLS, seed)
 
     plan = StagePlan("decoder", minutes, rate, _call, lambda seed: stream(make, seed), examine, trains_decoder, examine_every=300)
     return plan, DecoderTrainer(vq, config, sharpener)
+
+
+def in_turn(*sources: Iterator[Pair]) -> Iterator[Pair]:
+    """One of each, again and again."""
+    for found in zip(*sources, strict=True):
+        yield from found
 
 
 def _call(trainer: nn.Module, batch: Any) -> Any:
@@ -148,9 +161,10 @@ def main(arguments: list[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
     config = CONFIGS["tiny"]
-    vq = load(options.model).star.pixel_encoder if options.model else trained_vq(options.out, config)
+    model = load(options.model) if options.model else None
+    vq = trained_vq(options.out, config) if model is None else model.star.pixel_encoder
     sharpener = begun(config, options.begin) if options.begin else None
-    plan, trainer = plan_for(vq, config, options.minutes, options.rate, options.batch, sharpener)
+    plan, trainer = plan_for(vq, config, options.minutes, options.rate, options.batch, sharpener, model)
     print(json.dumps(run_stage(plan, trainer, options.out, options.resume, options.seed)))
     folder = options.model or options.out / "model"
     export_decoder(options.out, folder, packed=options.packed)

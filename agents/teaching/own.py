@@ -33,8 +33,12 @@ TOKEN_PX = 16
 SLOT_TOKENS = 2
 """Tokens along the side of a scene's slot."""
 UNREADABLE = "unreadable"
+DAMAGED_PICTURES = (UNREADABLE, "figure_changed")
+"""Faults that a picture has whatever was due."""
 IN_PART = 0.5
 """Share of the drawings for the inspector that cannot be read, and are put right in part."""
+INHERITED = 0.3
+"""Share of the damaged drawings for the inspector whose damage, or some of it, the picture before has already."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +85,22 @@ def inspected(rng: random.Random, row: Row) -> Lesson:
     """Before and drawing, and what the inspector is to see in it.
 
     IN_PART of those that cannot be read have some tokens as they should be: what is left of the faults, and of the blemishes that are none,
-    can then stand alone. A figure may be new in these, too.
+    can then stand alone. A figure may be new in these, too. INHERITED of the damaged
+    ones are damaged before already.
     """
-    shown = np.stack([pixels(row["before"]), pixels(row["after"])])
+    shown, seen = _mended_in_part(rng, row, np.stack([pixels(row["before"]), pixels(row["after"])]))
+    if row["fault"] in DAMAGED_PICTURES and rng.random() < INHERITED:
+        share = rng.random()
+        old = (seen == DAMAGED) & np.array([[rng.random() < share for _ in line] for line in seen])
+        shown[0] = np.where(_of_tokens(old), shown[1], shown[0])
+    return pair(shown, seen)
+
+
+def _mended_in_part(rng: random.Random, row: Row, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The pictures of a row, of those that cannot be read some with a part that is as it should be, and what there is to see."""
     seen = _seen(row, shown.shape[1] // TOKEN_PX)
     if row["repaired"] is None:
-        return pair(shown, seen)
+        return shown, seen
     due = pixels(row["repaired"])
     if row["task"] == "maze":
         drawn, right = (maze_kinds(picture, len(row["problem"]["rows"])) for picture in (shown[1], due))
@@ -94,9 +108,14 @@ def inspected(rng: random.Random, row: Row) -> Lesson:
     if row["fault"] == UNREADABLE and rng.random() < IN_PART:
         share, slot = rng.random(), SLOT_TOKENS if row["task"] == "compose" else 1
         mended = np.array([[rng.random() < share for _ in line[::slot]] for line in seen[::slot]]).repeat(slot, 0).repeat(slot, 1)
-        at = mended.repeat(TOKEN_PX, 0).repeat(TOKEN_PX, 1)[..., None]
-        shown[1], seen = np.where(at, due, shown[1]), np.where(mended, IGNORED if row["task"] == "geometry" else WHOLE, seen)
-    return pair(shown, seen)
+        left = IGNORED if row["task"] == "geometry" else WHOLE
+        shown[1], seen = np.where(_of_tokens(mended), due, shown[1]), np.where(mended, left, seen)
+    return shown, seen
+
+
+def _of_tokens(chosen: np.ndarray) -> np.ndarray:
+    """Pixels [H, W, 1] of the chosen tokens [side, side]."""
+    return chosen.repeat(TOKEN_PX, 0).repeat(TOKEN_PX, 1)[..., None]
 
 
 def maze_kinds(picture: np.ndarray, n: int) -> np.ndarray:

@@ -40,6 +40,7 @@ from unimm.star.options import REFINING
 from unimm.star.pictures import fitted, from_tokens, to_canvas
 from unimm.star.sharpen import sharpened
 from unimm.train.data import Branch, Lesson, Teacher
+from unimm.train.decoder import Pair
 from unimm.train.drawing import DrawingTrainer
 
 TEMPERATURES = (1.0, 1.4, 1.8, 2.2)
@@ -53,6 +54,12 @@ AT_ONCE, EACH, FOLLOWED = 16, 4, 2
 of these pictures go on from their slips."""
 BOARDS, GREYED, LOOPS = ((4, 5, 6, 7, 8), (10, 11, 12, 12), (10, 11, 12, 12)), 0.6, 0.15
 """Sizes of boards of one canvas, the share of them at which dead ends are greyed, and of those with loops."""
+DRAWN = {"geometry": 0.7, "maze": 0.15, "compose": 0.15}
+"""Share of every task in the drawings that the decoder learns from."""
+MILDLY = ((0.0, 1.0), (0.3, 1.0), (1.0, 1.4), (0.3, 1.8))
+"""Shares of a picture's tokens that are sampled for the decoder, and at which temperature: much further off there is nothing to learn."""
+FAULTLESS = 0.2
+"""Share that is kept of the drawings without a slip: there are enough of these elsewhere."""
 RIGHT = 1.2
 """Right pictures kept for every wrong one."""
 
@@ -75,6 +82,29 @@ def slips(model: StarModel, task: Task, seed: int) -> Iterator[Drawing]:
         for (problem, before, gold, lesson), pictures in zip(moments, drawn, strict=True):
             for codes in pictures:
                 yield Drawing(problem, before, gold, lesson.branches[0].reply, _shown(model, before, codes, rng.randrange(2**31)))
+
+
+def drawn_pairs(model: StarModel, seed: int) -> Iterator[Pair]:
+    """What the decoder learns from the drawing half: right next pictures without end, and codes that it draws them in; most of them with
+    slips, a few places that it must not show as they are told."""
+    rng, generator = random.Random(f"drawn pairs:{seed}"), torch.Generator().manual_seed(seed)
+    trainer, teacher = DrawingTrainer(model.star).eval(), Teacher(model.config, model.tokenizer)
+    while True:
+        moments, found = MOMENTS[rng.choices(list(DRAWN), list(DRAWN.values()))[0]](rng, AT_ONCE), list[Pair]()
+        with torch.inference_mode():
+            logits = trainer.logits(teacher.batch([lesson for *_, lesson in moments]))[0]
+            for (_, before, gold, _), row in zip(moments, logits, strict=True):
+                (source, source_codes), (target, right) = _source(model, before), _source(model, gold)
+                for share, temperature in MILDLY:
+                    codes = _sampled(row, [share], rng, generator, [temperature])
+                    if not torch.equal(codes, right) or rng.random() < FAULTLESS:
+                        both = torch.stack([source_codes, codes]).unflatten(1, (_columns(codes), -1))
+                        found.append(Pair(_levels(source), _levels(target), both.numpy()))
+        yield from rng.sample(found, len(found))
+
+
+def _levels(image: Image) -> np.ndarray:
+    return np.frombuffer(image.rgb, np.uint8).reshape(image.height, image.width, 3)
 
 
 def _figures(rng: random.Random, count: int) -> list[Moment]:
@@ -119,10 +149,12 @@ MOMENTS: Mapping[str, Callable[[random.Random, int], list[Moment]]] = {"geometry
 """Task -> so many random moments, all of one size of picture."""
 
 
-def _sampled(logits: Tensor, shares: Sequence[float], rng: random.Random, generator: torch.Generator) -> Tensor:
+def _sampled(
+    logits: Tensor, shares: Sequence[float], rng: random.Random, generator: torch.Generator, temperatures: Sequence[float] = TEMPERATURES
+) -> Tensor:
     """Codes [cells] from logits [cells, codes]: the likeliest ones, a share of them sampled."""
     best, codes = logits.topk(min(LIKELIEST, logits.shape[-1]), -1)
-    drawn = codes.gather(1, torch.multinomial((best / rng.choice(TEMPERATURES)).softmax(-1), 1, generator=generator))[:, 0]
+    drawn = codes.gather(1, torch.multinomial((best / rng.choice(temperatures)).softmax(-1), 1, generator=generator))[:, 0]
     return torch.where(torch.rand(len(codes), generator=generator) < rng.choice(shares), drawn, codes[:, 0])
 
 

@@ -28,31 +28,46 @@ NOISIEST, SPREAD = -0.4, 1.2
 FROM_NOISE = 0.2
 MISTAKEN, NEAREST = 0.03, 6
 """Share of the drawn codes that are others in training, and from how many of the nearest ones these are."""
+UNTOLD = -1
 LEAST_LEVEL = 0.2
 """Velocities near the end would outweigh everything; below this noise level errors count as if at it."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Shown pictures, uint8 [H, W, 3], before (None: drawn from nothing) and after."""
+    """Shown pictures, uint8 [H, W, 3], before (None: drawn from nothing) and after.
+
+    ``codes`` [2, h, w] are those of the picture before and of a drawing that was to become the one after; None: the VQ's own of both.
+    """
 
     source: np.ndarray | None
     target: np.ndarray
+    codes: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of one size: uint8 [B, H, W, 3] and, where ``edits`` [B] is set, sources that count."""
+    """Pairs of one size: uint8 [B, H, W, 3], where ``edits`` [B] is set sources that count, and codes [B, 2, cells], those below 0 being
+    for the VQ to tell; None where it tells all."""
 
     sources: Tensor
     targets: Tensor
     edits: Tensor
+    codes: Tensor | None = None
 
 
 def gathered(pairs: Sequence[Pair]) -> Pairs:
     sources = [np.zeros_like(pair.target) if pair.source is None else pair.source for pair in pairs]
     edits = torch.tensor([pair.source is not None for pair in pairs])
-    return Pairs(torch.from_numpy(np.stack(sources)), torch.from_numpy(np.stack([pair.target for pair in pairs])), edits)
+    return Pairs(torch.from_numpy(np.stack(sources)), torch.from_numpy(np.stack([pair.target for pair in pairs])), edits, _codes(pairs))
+
+
+def _codes(pairs: Sequence[Pair]) -> Tensor | None:
+    known = next((pair.codes for pair in pairs if pair.codes is not None), None)
+    if known is None:
+        return None
+    rows = [np.full_like(known, UNTOLD) if pair.codes is None else pair.codes for pair in pairs]
+    return torch.from_numpy(np.stack(rows)).flatten(2)
 
 
 def cropped(rng: random.Random, pair: Pair, rows: int, columns: int, cell: int) -> Pair:
@@ -66,7 +81,8 @@ def cropped(rng: random.Random, pair: Pair, rows: int, columns: int, cell: int) 
     top = rng.randint(max(0, row - rows + 1), min(row, height - rows))
     left = rng.randint(max(0, column - columns + 1), min(column, width - columns))
     place = (slice(top * cell, (top + rows) * cell), slice(left * cell, (left + columns) * cell))
-    return Pair(None if pair.source is None else pair.source[place], pair.target[place])
+    codes = None if pair.codes is None else pair.codes[:, top : top + rows, left : left + columns]
+    return Pair(None if pair.source is None else pair.source[place], pair.target[place], codes)
 
 
 def batches(pairs: Iterable[Pair], cell: int, cells: int, seed: int = 0, blank: float = 0.2) -> Iterator[Pairs]:
@@ -95,6 +111,9 @@ class DecoderTrainer(nn.Module):
             sources, targets = pictures_to_pixels(pairs.sources), pictures_to_pixels(pairs.targets)
             ids, source_ids = (self.vq.encode(F.avg_pool2d(pixels, self.config.scale)) for pixels in (targets, sources))
             columns = targets.shape[3] // (self.config.vq.factor * self.config.scale)
+            if pairs.codes is not None:
+                told, drawn = pairs.codes.unbind(1)
+                ids, source_ids = torch.where(drawn < 0, ids, drawn), torch.where(told < 0, source_ids, told)
             kept = ids == source_ids
             draft = draft_of(self.vq, self._mistaken(ids, kept), columns, sources, kept, self.config.scale)
         there = pairs.edits[:, None, None, None].float()

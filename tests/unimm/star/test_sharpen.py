@@ -31,7 +31,7 @@ from unimm.star.pictures import from_tokens
 from unimm.star.sharpen import Box, Finish, Sharpener, sharpened
 from unimm.star.tokenizer import word_tokenizer
 from unimm.star.vq import VQModel
-from unimm.train.decoder import MISTAKEN, DecoderTrainer, Pair, batches, gathered, trains_decoder
+from unimm.train.decoder import MISTAKEN, DecoderTrainer, Pair, batches, cropped, gathered, trains_decoder
 from unimm.train.loop import run_stage
 from unimm.weights import save_sharded
 
@@ -202,6 +202,21 @@ def test_the_stage_trains_the_decoder_alone(tmp_path: Path) -> None:
     export_decoder(tmp_path, folder, torch.float32)
     own = load(folder).sharpener.state_dict()
     assert all(torch.equal(own[name], value) for name, value in trainer.sharpener.state_dict().items())
+
+
+def test_codes_that_are_told_count_and_the_others_the_vq_tells() -> None:
+    """Cut to the same part as the pictures; where the codes are those of the picture before, that is kept, whatever was to be drawn."""
+    vq, (before, after) = toy_star().pixel_encoder, (levels(picture(seed)) for seed in (1, 2))
+    codes = np.arange(128).reshape(2, 8, 8) % 24
+    codes[1, 4:] = codes[0, 4:]
+    told, part = Pair(before, after, codes), cropped(random.Random(0), Pair(before, after, codes), 3, 5, 32)
+    at = np.argwhere(codes[0] == part.codes[0, 0, 0])
+    assert part.codes.shape == (2, 3, 5) and any((codes[:, r : r + 3, c : c + 5] == part.codes).all() for r, c in at if r < 6 and c < 4)
+    trainer = DecoderTrainer(vq, CONFIG).eval()
+    draft, alone = (trainer.draft(gathered(pairs))[0] for pairs in ([told, Pair(before, after)], [Pair(before, after)]))
+    assert torch.equal(draft.codes[1], alone.codes[0])
+    assert torch.equal(draft.codes[0].flatten(1).T, vq.codes(torch.from_numpy(codes[1].ravel()[None]))[0])
+    assert torch.equal(draft.kept[0, 0] > 0, torch.from_numpy(codes[0] == codes[1]))
 
 
 def test_it_can_learn_a_batch() -> None:
