@@ -38,7 +38,7 @@ from unimm.model import UnifiedModel
 from unimm.star.generate import StarModel
 from unimm.star.options import REFINING
 from unimm.star.pictures import fitted, from_tokens, to_canvas
-from unimm.star.sharpen import sharpened
+from unimm.star.sharpen import levels, sharpened
 from unimm.train.data import Branch, Lesson, Teacher
 from unimm.train.decoder import Pair
 from unimm.train.drawing import DrawingTrainer
@@ -99,12 +99,8 @@ def drawn_pairs(model: StarModel, seed: int) -> Iterator[Pair]:
                     codes = _sampled(row, [share], rng, generator, [temperature])
                     if not torch.equal(codes, right) or rng.random() < FAULTLESS:
                         both = torch.stack([source_codes, codes]).unflatten(1, (_columns(codes), -1))
-                        found.append(Pair(_levels(source), _levels(target), both.numpy()))
+                        found.append(Pair(levels(source), levels(target), both.numpy()))
         yield from rng.sample(found, len(found))
-
-
-def _levels(image: Image) -> np.ndarray:
-    return np.frombuffer(image.rgb, np.uint8).reshape(image.height, image.width, 3)
 
 
 def _figures(rng: random.Random, count: int) -> list[Moment]:

@@ -192,7 +192,7 @@ def sharpened(
         given = (None, None) if source is None else (before, ~changed[None])
         draft = draft_of(vq, ids[None], columns, *given, config.scale)
     mask = box.of(repeat(cells, "h w -> (h p) (w q)", p=side, q=side), side)
-    shown = np.zeros((rows * side, columns * side, 3), np.uint8) if source is None else _levels(source).copy()
+    shown = np.zeros((rows * side, columns * side, 3), np.uint8) if source is None else levels(source).copy()
     place = (slice(box.top * side, box.bottom * side), slice(box.left * side, box.right * side))
     for clean in _inferred(sharpener.refine(box.of(noise, side), draft.crop(box), steps)):
         drawn = ((clean[0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
@@ -210,13 +210,14 @@ def _inferred(steps: Iterator[Tensor]) -> Iterator[Tensor]:
         yield step
 
 
-def _levels(image: Image) -> np.ndarray:
+def levels(image: Image) -> np.ndarray:
+    """A shown picture's pixels, uint8 [H, W, 3]; they can only be read."""
     return np.frombuffer(image.rgb, np.uint8).reshape(image.height, image.width, 3)
 
 
 def _pixels(image: Image) -> Tensor:
     """A picture as float [1, 3, H, W] in [-1, 1]."""
-    return rearrange(torch.from_numpy(_levels(image).astype(np.float32)) / 127.5 - 1, "h w c -> 1 c h w")
+    return rearrange(torch.from_numpy(levels(image).astype(np.float32)) / 127.5 - 1, "h w c -> 1 c h w")
 
 
 def load_sharpener(folder: Path, config: StarConfig) -> Sharpener | None:

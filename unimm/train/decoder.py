@@ -29,6 +29,7 @@ FROM_NOISE = 0.2
 MISTAKEN, NEAREST = 0.03, 6
 """Share of the drawn codes that are others in training, and from how many of the nearest ones these are."""
 UNTOLD = -1
+"""In the place of a code that nobody told: the VQ tells it."""
 LEAST_LEVEL = 0.2
 """Velocities near the end would outweigh everything; below this noise level errors count as if at it."""
 
