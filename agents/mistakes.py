@@ -173,7 +173,9 @@ def _sights(task: Task, problem: Any, before: Image, after: Image) -> dict[str, 
     """What there is to see on a figure, for its row; of other tasks nothing more."""
     if task.name != "geometry":
         return {}
-    return {"sights": {kind: sorted(map(list, found)) for kind, found in geometry.sights(problem.question, before, after).items()}}
+    found = geometry.sights(problem.question, before, after)
+    wear = geometry.wear(problem.question, after).tolist()
+    return {"sights": {kind: sorted(map(list, points)) for kind, points in found.items()}, "wear": wear}
 
 
 def repair(task: Task, drawing: Drawing, words: str) -> Image | None:

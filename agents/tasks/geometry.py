@@ -29,7 +29,7 @@ from unimm.document import Document, Image, Text
 __all__ = [
     "DAMAGE", "FAULTS", "GROUPS", "RULES", "SPLITS", "Check", "Problem", "Score", "Solution", "asks", "check", "done", "figure_from",
     "gold_document", "kinds", "layout", "moment", "objection", "paint", "parse_answer", "parse_verdict", "picture_words", "place_name",
-    "places", "problem", "read", "render", "request", "score", "seen", "sights", "solve", "verdict_words",
+    "places", "problem", "read", "render", "request", "score", "seen", "sights", "solve", "verdict_words", "wear",
 ]  # fmt: skip
 
 RULES = (
@@ -152,6 +152,11 @@ def sights(question: Question, before: Image, after: Image, start: Sheet | None 
     if verdict.fault in DAMAGED:
         found = _damage(question, verdict, damaged, after, redrawn(before, start, shown))
     return news(start, shown) | {"damaged": found}
+
+
+def wear(question: Question, picture: Image) -> np.ndarray:
+    """How many percent of what makes it damaged every square of a picture has, row by row [SIDE * SIDE]. The figure can be seen in it."""
+    return np.rint(100 * np.array(read(picture, question.figure).wear)).astype(np.int64)
 
 
 def _damage(question: Question, verdict: Verdict, damaged: Sequence[Point], after: Image, right: Image) -> frozenset[Point]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -21,6 +21,7 @@ STRAY_PX = 24.0
 DAMAGE_PX = 24.0
 """Pixels of a square whose ink may differ from the figure's, more where there is much ink."""
 _DAMAGE_SHARE = 0.3
+_GONE = 2.0  # share that what is broken, or another letter, counts as
 _BESIDE_PX = 6.0  # colour this near to a line or mark belongs to it
 _OFF_PX = 6  # what is drawn in a square may be off by this much as a whole
 
@@ -31,12 +32,26 @@ class Reading:
 
     ``unclear`` are the squares in which the given figure is damaged, what is drawn in is not as it is drawn, or a colour is left that
     nothing explains, the worst first;
-    ``stray`` says whether there is such colour.
+    ``stray`` says whether there is such colour. ``wear`` are, square by square (8 x 8), the wrong pixels as a share of those that are
+    allowed: more than 1 is damage. Empty without a sheet.
     """
 
     sheet: Sheet | None
     unclear: tuple[Square, ...] = ()
     stray: bool = False
+    wear: tuple[float, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """How much is wrong in every square [8, 8]: pixels, 0 where they are few, and the share that they are of those allowed."""
+
+    pixels: np.ndarray
+    share: np.ndarray
+
+    @classmethod
+    def of(cls, wrong: np.ndarray, allowed: np.ndarray | float) -> Wrong:
+        return cls(np.where(wrong > allowed, wrong, 0), wrong / allowed)
 
 
 def read(image: Image, figure: Figure | None = None) -> Reading:
@@ -49,9 +64,11 @@ def read(image: Image, figure: Figure | None = None) -> Reading:
     figure = figure or find_figure(seen, {*marks, *(end for line in lines for end in line)})
     stray = _stray(seen, lines, marks)
     if figure is None:
-        return Reading(None, _worst(stray), bool(stray.any()))
+        return Reading(None, _worst(stray.pixels), bool(stray.pixels.any()))
     sheet = Sheet(figure, marks, lines)
-    return Reading(sheet, _worst(stray + _damage(seen, figure) + _spoilt(seen.orange, sheet)), bool(stray.any()))
+    ink, colour = _damage(seen, figure), _spoilt(seen.orange, sheet)
+    wear = np.maximum.reduce([stray.share, ink.share, colour.share])
+    return Reading(sheet, _worst(stray.pixels + ink.pixels + colour.pixels), bool(stray.pixels.any()), tuple(wear.ravel().tolist()))
 
 
 def unlike(image: Image, other: Image) -> frozenset[Square]:
@@ -73,18 +90,17 @@ def _worst(badness: np.ndarray) -> tuple[Square, ...]:
     return tuple((r, c) for _, r, c in order)
 
 
-def _stray(seen: Covers, lines: frozenset[Segment], marks: frozenset[Point]) -> np.ndarray:
-    """Pixels of unexplained colour in every square, 0 where there are few: [8, 8]."""
+def _stray(seen: Covers, lines: frozenset[Segment], marks: frozenset[Point]) -> Wrong:
+    """Pixels of colour that nothing explains."""
     known = explained(lines, LINE_PX + 2 * _BESIDE_PX).ravel()
     for mark in marks:
         known[dot_stain(mark, MARK_PX + _BESIDE_PX)[0]] = True
     loose = (smoothed(seen.orange, 3) > 0.4) & ~known.reshape(seen.orange.shape) | seen.foreign
-    counts = by_square(loose)
-    return np.where(counts > STRAY_PX, counts, 0)
+    return Wrong.of(by_square(loose), STRAY_PX)
 
 
-def _spoilt(orange: np.ndarray, sheet: Sheet) -> np.ndarray:
-    """How many pixels of colour are wrong in every square, 0 where they are few: [8, 8]. Such a line has gaps, is bent, or hardly there.
+def _spoilt(orange: np.ndarray, sheet: Sheet) -> Wrong:
+    """Pixels of colour that are wrong: a line with many has gaps, is bent, or hardly there.
 
     What is drawn in may be off by _OFF_PX as a whole.
     """
@@ -96,7 +112,7 @@ def _spoilt(orange: np.ndarray, sheet: Sheet) -> np.ndarray:
         there = wanted[y : y + SQUARE_PX, x : x + SQUARE_PX]
         views = sliding_window_view(padded[y : y + wide, x : x + wide], there.shape)[::2, ::2]
         wrong[row, column] = np.abs(views - there).sum((2, 3)).min()
-    return np.where(wrong > allowed, wrong, 0)
+    return Wrong.of(wrong, allowed)
 
 
 def _allowed(amount: np.ndarray) -> np.ndarray:
@@ -112,14 +128,13 @@ def _covers_of(sheet: Sheet) -> Covers:
     return seen
 
 
-def _damage(seen: Covers, figure: Figure) -> np.ndarray:
-    """How many pixels of ink are wrong in every square, 0 where they are few: [8, 8]. What orange covers is not looked at."""
+def _damage(seen: Covers, figure: Figure) -> Wrong:
+    """Pixels of ink that are wrong, and of sides and letters that are missing. What orange covers is not looked at."""
     given, clear = _covers_of(Sheet(figure)).ink, ~seen.over_figure
-    wrong = by_square(np.abs(smoothed(seen.ink, 5) - smoothed(given, 5)) * clear)
-    damage = np.where(wrong > _allowed(by_square(given * clear)), wrong, 0)
+    ink = Wrong.of(by_square(np.abs(smoothed(seen.ink, 5) - smoothed(given, 5)) * clear), _allowed(by_square(given * clear)))
     near = widened(smoothed(seen.ink, 3) > 0.25, 3) | seen.over_figure
-    damage = np.maximum(damage, INK_PX * broken(near, figure.sides, figure.circle))
+    damage = np.maximum(ink.pixels, INK_PX * broken(near, figure.sides, figure.circle))
     for letter, (r, c) in figure.letters:
         if best_letter(seen, (r, c), letter) != letter:
             damage[r, c] += DAMAGE_PX
-    return damage
+    return Wrong(damage, np.where((damage > 0) & (ink.pixels == 0), np.maximum(ink.share, _GONE), ink.share))

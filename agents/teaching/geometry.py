@@ -192,8 +192,9 @@ def inspection(rng: random.Random, split: str = "train") -> Lesson:
     chance = rng.random()
     if chance < SPOILT:
         shown = _spoilt(rng, before, right)
-        found = geometry.sights(question, render(before), Image(SHOWN_PX, SHOWN_PX, shown.tobytes()), before)
-        return pair(np.stack([canvas(before), halved(shown)]), seen_at(found, SIDE))
+        image = Image(SHOWN_PX, SHOWN_PX, shown.tobytes())
+        found = geometry.sights(question, render(before), image, before)
+        return pair(np.stack([canvas(before), halved(shown)]), seen_at(found, SIDE), geometry.wear(question, image))
     sheet = right if chance < 0.6 else _mistaken(rng, before, right)
     return pair(np.stack([canvas(before), canvas(sheet)]), seen_at(sights(before, sheet), SIDE))
 

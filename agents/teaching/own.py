@@ -28,7 +28,7 @@ Row = Mapping[str, Any]
 """One drawing, as a line of a file: "task", "ask" (how its verdict is asked for), "words" (the program's verdict), "ok", the
 pictures "before", "after" (the drawing) and "repaired" (None where it is right or not known), "wrong": the (row, column) of
 every token that is not as in the repaired picture (None where that is not known), "places": all at which it is right to say that it is
-wrong; "sights" of a figure: what there is to see, and where."""
+wrong; of a figure "sights", what there is to see, and where, and "wear", how many percent of what makes it damaged every token has."""
 TOKEN_PX = 16
 SLOT_TOKENS = 2
 """Tokens along the side of a scene's slot."""
@@ -93,7 +93,7 @@ def inspected(rng: random.Random, row: Row) -> Lesson:
         share = rng.random()
         old = (seen == DAMAGED) & np.array([[rng.random() < share for _ in line] for line in seen])
         shown[0] = np.where(_of_tokens(old), shown[1], shown[0])
-    return pair(shown, seen)
+    return pair(shown, seen, np.array(row["wear"]) if row.get("wear") else None)
 
 
 def _mended_in_part(rng: random.Random, row: Row, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -163,11 +163,12 @@ def slot_tokens(slots: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
     return [(SLOT_TOKENS * r + dr, SLOT_TOKENS * c + dc) for r, c in slots for dr, dc in tokens]
 
 
-def pair(shown: np.ndarray, seen: np.ndarray) -> Lesson:
+def pair(shown: np.ndarray, seen: np.ndarray, wear: np.ndarray | None = None) -> Lesson:
     """A lesson for the inspector: a picture and one after it [2, H, W, 3], without words, and what it is to see in the second
-    [side, side]."""
-    faults = np.stack([np.full(seen.size, IGNORED), seen.ravel()])
-    return Lesson(shown, (0,), (Branch("", "", shows=(1,)),), faults=faults)
+    [side, side], with its wear in percent [cells] where that is known."""
+    nothing = np.full(seen.size, IGNORED)
+    worn = None if wear is None else np.stack([nothing, wear])
+    return Lesson(shown, (0,), (Branch("", "", shows=(1,)),), faults=np.stack([nothing, seen.ravel()]), wear=worn)
 
 
 def revised(row: Row) -> Lesson:

@@ -209,6 +209,19 @@ def test_what_is_drawn_in_has_to_look_like_it() -> None:
     assert reading.sheet == MEDIAN and {(3, 3), (4, 3)} <= set(reading.unclear) and not reading.stray
 
 
+def test_wear_grows_until_it_is_damage() -> None:
+    drawn, plain = (render_pixels(sheet).astype(float) for sheet in (MEDIAN, START))
+    seen = []
+    for strength in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4):
+        faded = drawn.copy()
+        faded[70:180] = strength * drawn[70:180] + (1 - strength) * plain[70:180]
+        reading = read(Image(256, 256, faded.round().astype(np.uint8).tobytes()), TRIANGLE)
+        worn = {divmod(at, 8) for at, share in enumerate(reading.wear) if share > 1}
+        assert worn == set(reading.unclear)
+        seen.append((reading.wear[3 * 8 + 3], bool(worn)))
+    assert seen == sorted(seen) and {damaged for _, damaged in seen} == {False, True}
+
+
 def test_what_is_drawn_in_may_be_off_a_little() -> None:
     picture = render(START).to_pil()
     ImageDraw.Draw(picture).line((64, 131, 192, 131), fill="#ea580c", width=4)

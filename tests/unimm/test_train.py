@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from einops import rearrange
+from torch import Tensor, nn
 from toy_star import toy_config, toy_star
 
 from agents import lessons, vocabulary
@@ -31,11 +33,11 @@ from unimm.star.generate import StarModel
 from unimm.star.heads import ChangeHead
 from unimm.star.inspector import DAMAGED, ENDED, MARKED, MISSED, OVERDONE, SEES, WHOLE
 from unimm.star.layout import SEEN, TEXT
-from unimm.star.model import Star, is_base, pictures_to_pixels
+from unimm.star.model import FAULT_WEIGHT, Star, is_base, pictures_to_pixels
 from unimm.star.tokenizer import word_tokenizer
 from unimm.star.vq import NOWHERE, VQModel
 from unimm.train.codes import more_codes, nearest
-from unimm.train.data import Batch, Branch, Lesson, Teacher
+from unimm.train.data import IGNORED, Batch, Branch, Lesson, Teacher
 from unimm.train.drawing import DrawingTrainer, trains_drawing
 from unimm.train.inspection import InspectionTrainer, trains_inspection
 from unimm.train.loop import StagePlan, rate_at, run_stage
@@ -338,6 +340,12 @@ def test_a_model_doubts_the_cells_that_its_head_was_taught_to() -> None:
     assert not {"doubts", "damage", "damage_kinds"} & thought.stats.keys()
 
 
+def batch_pixels(batch: Batch) -> tuple[Tensor, Tensor]:
+    """The pictures before and after, as the inspector takes them."""
+    before, after = (pictures_to_pixels(batch.pictures[:, number]) for number in (0, 1))
+    return before, after
+
+
 def pairs(n: int, task: str = "geometry", seed: int = 3) -> Batch:
     return TEACHER.batch(list(islice(lessons.inspection_lessons(seed, {task: 1.0}), n)))
 
@@ -349,6 +357,31 @@ def test_the_inspector_learns_to_find_damage() -> None:
     trainer = InspectionTrainer(toy_star())
     losses, found = fit(trainer, batch, 120), trainer.found(batch)
     assert losses[-1] < 0.3 * losses[0] and found == {"passed": 1.0, "refused": 1.0, "placed": 1.0, "named": 1.0, "read": 1.0}
+
+
+@pytest.mark.parametrize(("label", "wear", "chance"), [(WHOLE, 50, 0.015), (WHOLE, 100, 0.5), (DAMAGED, 150, 0.92), (DAMAGED, 40, 1.0)])
+def test_how_likely_damage_is_grows_with_wear(label: int, wear: int, chance: float) -> None:
+    """Damage that nobody finds in the wear is of another kind."""
+    batch = pairs(2)
+    batch = dataclasses.replace(batch, faults=torch.full_like(batch.faults, label), wear=torch.full_like(batch.wear, wear))
+    star = toy_star()
+    nn.init.zeros_(star.inspector.say.weight)
+    trainer, optimizer = InspectionTrainer(star), torch.optim.Adam([star.inspector.say.bias], 0.1)
+    for _ in range(150):
+        optimizer.zero_grad()
+        trainer(batch)[0].backward()
+        optimizer.step()
+    torch.testing.assert_close(trainer.star.damage(*batch_pixels(batch))[0].mean().item(), chance, atol=0.02, rtol=0)
+
+
+def test_wear_is_no_matter_where_it_is_not_known() -> None:
+    batch = pairs(4)
+    trainer = InspectionTrainer(toy_star())
+    logits, seen = trainer.star.inspector(*batch_pixels(batch)), batch.faults[:, 1]
+    weight = torch.tensor([1.0, *(FAULT_WEIGHT for _ in SEES[1:])])
+    plain = F.cross_entropy(logits.flatten(0, 1), seen.flatten(), weight=weight, ignore_index=IGNORED)
+    unknown = dataclasses.replace(batch, wear=torch.full_like(batch.wear, IGNORED))
+    torch.testing.assert_close(trainer(unknown)[0], plain)
 
 
 @torch.no_grad()
@@ -378,6 +411,10 @@ def test_the_inspector_is_told_of_every_cell_of_a_board_that_is_not_as_the_rules
     assert kinds == {WHOLE, DAMAGED, MISSED, OVERDONE}
 
 
+WORN = 1.25
+"""Wear that a picture of half the size can have where the whole one has less than 1."""
+
+
 def test_the_inspector_is_told_of_damage_where_the_program_finds_some() -> None:
     """Lessons from sheets are labelled by what is in them; the pixels say the same of what is damaged, and of what is new."""
     rng, kinds = random.Random(6), set[int]()
@@ -390,6 +427,8 @@ def test_the_inspector_is_told_of_damage_where_the_program_finds_some() -> None:
         reading, labels = read(after, start.figure), lesson.faults[1].reshape(8, 8)
         kinds |= set(labels.ravel().tolist())
         if (labels == MISSED).any():  # a line may have hidden a side that the program reads the figure without
+            continue
+        if 1 < max(reading.wear) < WORN:
             continue
         assert bool(reading.unclear) == (labels == DAMAGED).any()
         if not reading.unclear:

@@ -51,7 +51,8 @@ class Lesson:
     """``pictures`` are uint8 [k, H, W, 3], none where all is words; ``shared`` the pictures every branch sees first.
 
     ``states`` and ``faults`` [k, cells] are optional labels of every cell, for heads that exist in training only:
-    what the cell holds, and whether it is wrong (1), right (0) or not judged (IGNORED). ``about`` are (cell, word, (rows, columns)) for
+    what the cell holds, and whether it is wrong (1), right (0) or not judged (IGNORED); ``wear`` [k, cells] says by how many percent of
+    what makes it damaged it is worn, IGNORED where nobody knows. ``about`` are (cell, word, (rows, columns)) for
     cells that are to be drawn and the words of the thought that say what belongs there, at most ABOUT a cell; rows and columns lead
     from the middle of the cell to the place that the word names, in sides of a cell.
     """
@@ -61,6 +62,7 @@ class Lesson:
     branches: tuple[Branch, ...]
     states: np.ndarray | None = None
     faults: np.ndarray | None = None
+    wear: np.ndarray | None = None
     about: tuple[tuple[int, str, tuple[float, float]], ...] = ()
 
 
@@ -83,6 +85,7 @@ class Batch:
     weights: Tensor
     states: Tensor
     faults: Tensor
+    wear: Tensor
     sources: Tensor
     targets: Tensor
     about: Tensor
@@ -183,7 +186,7 @@ class Teacher:
                     about[row, cell, free], offsets[row, cell, free] = last[token], torch.tensor(offset)
         sources, targets = torch.tensor([drawing for *_, drawing in laid]).T
         return Batch(torch.from_numpy(pictures), position=position, labels=labels, weights=weights, states=marks("states"),
-                     faults=marks("faults"), sources=sources, targets=targets, about=about, offsets=offsets,
+                     faults=marks("faults"), wear=marks("wear"), sources=sources, targets=targets, about=about, offsets=offsets,
                      **fields)  # fmt: skip
 
 

@@ -6,9 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unimm.star.inspector import FAULTY, MARKED, SEES, WHOLE
+from unimm.star.inspector import DAMAGED, FAULTY, MARKED, MISSED, OVERDONE, SEES, WHOLE
 from unimm.star.model import FAULT_WEIGHT, Star, pictures_to_pixels
 from unimm.train.data import IGNORED, Batch
+
+STEEP = 6.0
+"""How fast a token that is worn turns into a damaged one, by the logarithm of its wear: with half of what makes it so it hardly is,
+with all of it as likely as not, with twice as much it surely is."""
 
 
 def trains_inspection(name: str) -> bool:
@@ -18,6 +22,8 @@ def trains_inspection(name: str) -> bool:
 
 class InspectionTrainer(nn.Module):
     """Cross entropy of what a token is (SEES) over pairs of pictures.
+
+    Where it is known how worn a token is, it is damaged by a share: there is more to learn from "nearly too much" than from "right".
 
     Raises ``ValueError`` where the network has no inspector.
     """
@@ -32,7 +38,8 @@ class InspectionTrainer(nn.Module):
         """Loss and numbers over a batch of pairs: pictures [B, 2, H, W, 3], the second to be judged."""
         logits, seen = self.star.inspector(*self._pixels(batch)), batch.faults[:, 1]
         weight = torch.tensor([1.0, *(FAULT_WEIGHT for _ in SEES[1:])], device=logits.device)
-        loss = F.cross_entropy(logits.float().flatten(0, 1), seen.flatten(), weight=weight, ignore_index=IGNORED)
+        wanted = _shares(seen, batch.wear[:, 1]) * weight
+        loss = -(wanted * logits.float().log_softmax(-1)).sum() / wanted.sum()
         return loss, {"loss": loss.item()}
 
     @torch.no_grad()
@@ -55,3 +62,20 @@ class InspectionTrainer(nn.Module):
     def _pixels(self, batch: Batch) -> tuple[Tensor, Tensor]:
         before, after = (pictures_to_pixels(batch.pictures[:, number]) for number in (0, 1))
         return before, after
+
+
+def _shares(seen: Tensor, wear: Tensor) -> Tensor:
+    """What tokens are [B, cells], and their wear in percent, IGNORED where it is not known -> how much they are each of SEES [B, cells, 6].
+
+    What is not judged is none of them. What is damaged for another reason than its wear is so wholly, and wear alone damages nothing
+    by more than half.
+    """
+    hard = F.one_hot(seen.clamp(min=0), len(SEES)).float() * (seen != IGNORED)[..., None]
+    worn = (STEEP * (wear.clamp(min=1) / 100).log()).sigmoid()
+    damaged = torch.where(seen == DAMAGED, torch.where(wear < 100, 1.0, worn), worn.clamp(max=0.5))
+    told = (wear != IGNORED) & (seen != MISSED) & (seen != OVERDONE)
+    damaged = torch.where(told, damaged, hard[..., DAMAGED])[..., None]
+    sole = F.one_hot(torch.tensor(DAMAGED), len(SEES)).to(hard)
+    rest = torch.where((seen == DAMAGED)[..., None], F.one_hot(torch.tensor(WHOLE), len(SEES)).to(hard), hard)
+    judged = (seen != IGNORED)[..., None]
+    return judged * (damaged * sole + (1 - damaged) * rest)
